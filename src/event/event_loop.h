@@ -1,0 +1,105 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file_descriptor.h"
+#include "event/clock.h"
+#include "event/mutex.h"
+#include "event/timer.h"
+
+namespace cupule::event {
+
+/// Watches one file descriptor. All calls with the monitor held that the watch was made with.
+/// Destroying it ends the watch; a callback under way on another thread has ended or will not
+/// start.
+class FdWatch {
+  public:
+    virtual ~FdWatch() = default;
+    /// Replaces the awaited epoll events (EPOLLIN, EPOLLOUT; 0 pauses). Level-triggered.
+    virtual void set_events(std::uint32_t epoll_events) = 0;
+};
+
+/// One thread's loop over file descriptors, timers and posted work. `run` belongs to one thread;
+/// all else may be called from any. Devices and their monitors must outlive the last `run`, and
+/// watches and timers must be destroyed before the loop is.
+class EventLoop {
+  public:
+    using FdCallback = std::move_only_function<void(std::uint32_t epoll_events)>;
+
+    static base::Result<std::unique_ptr<EventLoop>> create();
+    ~EventLoop();
+    EventLoop(const EventLoop&) = delete;
+    EventLoop& operator=(const EventLoop&) = delete;
+
+    /// Handles events until `stop`. May be called again afterwards.
+    void run();
+    /// Ends `run` after the callback that is under way; ends the next `run` at once if none is.
+    void stop();
+    /// Handles what is due now and returns, waiting at most `timeout_ms` (-1: no limit) for
+    /// something.
+    void run_once(int timeout_ms);
+
+    /// Runs `work` on the loop's thread, in posting order, with no lock held.
+    void post(Callback work) CUPULE_EXCLUDES(mutex_);
+
+    /// Calls `callback` with `monitor` held when one of `epoll_events` is there. The descriptor
+    /// stays the caller's and must stay open until the watch is destroyed.
+    base::Result<std::unique_ptr<FdWatch>> watch(int fd, std::uint32_t epoll_events,
+                                                 Monitor& monitor, FdCallback callback)
+        CUPULE_EXCLUDES(mutex_);
+
+    /// A timer on `clock()` whose callback runs on the loop's thread with `monitor` held.
+    std::unique_ptr<Timer> make_timer(Monitor& monitor, Callback fired);
+
+    const Clock& clock() const { return *clock_; }
+
+  private:
+    struct WatchEntry;
+    struct TimerEntry;
+    class Watch;
+    class LoopTimer;
+
+    EventLoop(base::FileDescriptor epoll, base::FileDescriptor wake, base::FileDescriptor timer);
+    void run_posted() CUPULE_EXCLUDES(mutex_);
+    void run_timers() CUPULE_EXCLUDES(mutex_);
+    void run_watch(std::uint64_t id, std::uint32_t epoll_events) CUPULE_EXCLUDES(mutex_);
+    void program_timer_fd() CUPULE_REQUIRES(mutex_);
+
+    std::unique_ptr<Clock> clock_;
+    base::FileDescriptor epoll_;
+    base::FileDescriptor wake_;
+    base::FileDescriptor timer_fd_;
+    std::atomic<bool> stopping_{false};
+
+    /// Guards what follows. A leaf: no callback runs and no monitor is taken while it is held.
+    Mutex mutex_;
+    std::vector<Callback> posted_ CUPULE_GUARDED_BY(mutex_);
+    std::map<std::uint64_t, std::shared_ptr<WatchEntry>> watches_ CUPULE_GUARDED_BY(mutex_);
+    std::set<std::pair<std::uint64_t, std::shared_ptr<TimerEntry>>> timers_
+        CUPULE_GUARDED_BY(mutex_);
+    std::uint64_t programmed_deadline_ns_ CUPULE_GUARDED_BY(mutex_) = 0;
+    std::uint64_t next_watch_id_ CUPULE_GUARDED_BY(mutex_) = 2;
+};
+
+/// The timers of one device: binds a loop and the device's monitor.
+class MonitorTimers : public TimerService {
+  public:
+    MonitorTimers(EventLoop& loop, Monitor& monitor) : loop_(loop), monitor_(monitor) {}
+    std::unique_ptr<Timer> make_timer(Callback fired) override {
+        return loop_.make_timer(monitor_, std::move(fired));
+    }
+
+  private:
+    EventLoop& loop_;
+    Monitor& monitor_;
+};
+
+}  // namespace cupule::event

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "event/mutex.h"
+#include "hypervisor/vm.h"
+
+namespace cupule::hypervisor {
+
+/// A hypervisor without processors: a test plays the guest by calling `access`, and looks at what
+/// was injected. Behaves as the real ones do at the boundary: doorbells first, then the client;
+/// nothing reaches the client while paused.
+class FakeVm : public Vm {
+  public:
+    explicit FakeVm(VmSpec spec, unsigned gsi_count = 24);
+
+    // The guest's side.
+
+    /// Performs one access; ones for reads while paused. Any thread, one at a time per vCPU.
+    std::uint64_t access(io::IoRequest request) CUPULE_EXCLUDES(mutex_);
+    std::uint64_t read_port(std::uint64_t port, std::uint8_t size, std::uint16_t vcpu = 0);
+    void write_port(std::uint64_t port, std::uint8_t size, std::uint64_t value,
+                    std::uint16_t vcpu = 0);
+    std::uint64_t read_memory(std::uint64_t address, std::uint8_t size, std::uint16_t vcpu = 0);
+    void write_memory(std::uint64_t address, std::uint8_t size, std::uint64_t value,
+                      std::uint16_t vcpu = 0);
+    bool gsi_level(irq::Gsi gsi) const CUPULE_EXCLUDES(mutex_);
+    /// Rising edges seen so far.
+    unsigned gsi_rises(irq::Gsi gsi) const CUPULE_EXCLUDES(mutex_);
+    std::vector<irq::MsiMessage> take_messages() CUPULE_EXCLUDES(mutex_);
+    const VcpuState& boot_state() const { return boot_state_; }
+    bool running() const CUPULE_EXCLUDES(mutex_);
+    unsigned resets() const { return resets_; }
+    /// Ends the run as a processor would.
+    void stop(VmStop reason);
+
+    // The boundary.
+    base::Result<void> start(io::IoClient& client, VmEvents& events) override
+        CUPULE_EXCLUDES(mutex_);
+    void pause() override CUPULE_EXCLUDES(mutex_);
+    void request_pause() override CUPULE_EXCLUDES(mutex_);
+    base::Result<void> reset() override CUPULE_EXCLUDES(mutex_);
+    base::Result<void> set_boot_state(const VcpuState& state) override;
+    std::uint64_t request_count() const override CUPULE_EXCLUDES(mutex_);
+    void set_gsi_level(irq::Gsi gsi, bool asserted) override CUPULE_EXCLUDES(mutex_);
+    unsigned gsi_count() const override { return gsi_count_; }
+    void send(const irq::MsiMessage& message) override CUPULE_EXCLUDES(mutex_);
+    base::Result<void> map(memory::GuestAddress base, std::uint64_t size, std::byte* host,
+                           MemoryAccess access) override CUPULE_EXCLUDES(mutex_);
+    base::Result<void> unmap(memory::GuestAddress base) override CUPULE_EXCLUDES(mutex_);
+    base::Result<void> add_doorbell(const io::Doorbell& doorbell) override;
+    void remove_doorbell(const io::Doorbell& doorbell) override;
+    base::Result<void> route_message(int eventfd, const irq::MsiMessage& message) override
+        CUPULE_EXCLUDES(mutex_);
+    base::Result<void> route_level(int eventfd, irq::Gsi gsi, int resample_eventfd) override
+        CUPULE_EXCLUDES(mutex_);
+    void unroute(int eventfd) override CUPULE_EXCLUDES(mutex_);
+    /// Injects what signalled eventfds ask for, as the kernel would at once. Returns how many.
+    unsigned deliver_event_interrupts() CUPULE_EXCLUDES(mutex_);
+
+  private:
+    const VmSpec spec_;
+    const unsigned gsi_count_;
+    VcpuState boot_state_;
+    unsigned resets_ = 0;
+    io::DoorbellTable doorbells_;
+
+    mutable event::Mutex mutex_;
+    event::Condition idle_;
+    io::IoClient* client_ CUPULE_GUARDED_BY(mutex_) = nullptr;
+    VmEvents* events_ CUPULE_GUARDED_BY(mutex_) = nullptr;
+    bool running_ CUPULE_GUARDED_BY(mutex_) = false;
+    unsigned in_client_ CUPULE_GUARDED_BY(mutex_) = 0;
+    std::uint64_t requests_ CUPULE_GUARDED_BY(mutex_) = 0;
+    std::vector<std::pair<bool, unsigned>> gsis_ CUPULE_GUARDED_BY(mutex_);
+    std::vector<irq::MsiMessage> messages_ CUPULE_GUARDED_BY(mutex_);
+    std::map<std::uint64_t, std::uint64_t> mappings_ CUPULE_GUARDED_BY(mutex_);
+    std::map<int, irq::MsiMessage> message_routes_ CUPULE_GUARDED_BY(mutex_);
+    std::map<int, std::pair<irq::Gsi, int>> level_routes_ CUPULE_GUARDED_BY(mutex_);
+};
+
+}  // namespace cupule::hypervisor

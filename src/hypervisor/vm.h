@@ -1,0 +1,103 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "hypervisor/vcpu_state.h"
+#include "io/doorbell.h"
+#include "io/io_request.h"
+#include "irq/interrupt.h"
+#include "memory/guest_address.h"
+
+namespace cupule::hypervisor {
+
+// The boundary is cut where ACRN and KVM differ (ADR 0002). A request source calls an IoClient;
+// whether a request arrived by a vCPU exit on the vCPU's own thread (KVM) or through the shared
+// page of 16 slots and a client thread (ACRN) does not show above this line.
+
+/// Why a VM cannot go on by itself. Reported once per run, from a vCPU's thread.
+enum class VmStop : std::uint8_t {
+    triple_fault,    // the guest shut its processor down
+    power_off,       // the hypervisor side saw the guest's power-off (ACRN)
+    internal_error,  // the hypervisor cannot run this guest; `detail` says what it printed
+};
+
+class VmEvents {
+  public:
+    virtual ~VmEvents() = default;
+    /// The VM has asked itself to pause (as request_pause) before this is called.
+    virtual void vm_stopped(VmStop reason, const std::string& detail) = 0;
+};
+
+struct VmSpec {
+    std::string name;
+    unsigned vcpus = 1;
+    /// Host CPU of each vCPU; empty: not pinned.
+    std::vector<unsigned> cpu_affinity{};
+    /// APIC id of each vCPU; `vcpus` long, ascending order not required.
+    std::vector<std::uint32_t> apic_ids{};
+};
+
+enum class MemoryAccess : std::uint8_t { read_write, read_only };
+
+/// Guest physical memory as the hypervisor maps it. Control thread only.
+class MemoryMapper {
+  public:
+    virtual ~MemoryMapper() = default;
+    /// Backs [base, base + size) with host memory that outlives the mapping. All page-aligned.
+    virtual base::Result<void> map(memory::GuestAddress base, std::uint64_t size, std::byte* host,
+                                   MemoryAccess access) = 0;
+    /// Ends a mapping made with exactly this base.
+    virtual base::Result<void> unmap(memory::GuestAddress base) = 0;
+};
+
+/// Doorbells the hypervisor answers without visiting the device model (ioeventfd). Any thread.
+class DoorbellRegistrar {
+  public:
+    virtual ~DoorbellRegistrar() = default;
+    virtual base::Result<void> add_doorbell(const io::Doorbell& doorbell) = 0;
+    virtual void remove_doorbell(const io::Doorbell& doorbell) = 0;
+};
+
+/// Interrupts injected by an eventfd alone (irqfd). Any thread.
+class InterruptEventRegistrar {
+  public:
+    virtual ~InterruptEventRegistrar() = default;
+    /// Each signal of `eventfd` sends `message`. A second call for the same eventfd replaces the
+    /// message.
+    virtual base::Result<void> route_message(int eventfd, const irq::MsiMessage& message) = 0;
+    /// Each signal of `eventfd` asserts the GSI; when the guest ends the interrupt the GSI falls
+    /// and `resample_eventfd` is signalled.
+    virtual base::Result<void> route_level(int eventfd, irq::Gsi gsi, int resample_eventfd) = 0;
+    virtual void unroute(int eventfd) = 0;
+};
+
+/// One virtual machine. `start`, `pause`, `reset` and destruction belong to the control thread,
+/// with no monitor held; request_pause and the interrupt and registrar interfaces to any.
+class Vm : public irq::InterruptController,
+           public MemoryMapper,
+           public DoorbellRegistrar,
+           public InterruptEventRegistrar {
+  public:
+    /// Runs all vCPUs; their requests go to `client`, stops to `events`. Both outlive the run.
+    virtual base::Result<void> start(io::IoClient& client, VmEvents& events) = 0;
+    /// No vCPU executes guest code or is inside `client` once this returns. Idempotent.
+    virtual void pause() = 0;
+    /// The vCPU that calls this (from inside `client`) does not return to the guest, the others
+    /// leave it soon; the control thread completes it with `pause`. So a guest never runs past its
+    /// reset write.
+    virtual void request_pause() = 0;
+    /// Paused: back to the power-on state of processors and interrupt controllers; lines fall.
+    /// Memory mappings, doorbells and routes stay.
+    virtual base::Result<void> reset() = 0;
+    /// Paused or not yet started: how vCPU 0 begins. The others wait for INIT and SIPI.
+    virtual base::Result<void> set_boot_state(const VcpuState& state) = 0;
+    /// Exits to the device model so far, for statistics.
+    virtual std::uint64_t request_count() const = 0;
+};
+
+}  // namespace cupule::hypervisor
