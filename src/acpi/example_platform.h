@@ -25,7 +25,7 @@ namespace cupule::acpi {
             platform.pci.routes.push_back({device, pin, gsi, link});
         }
     }
-    platform.reserved_ports = {{0x84, 1}, {0x400, 0x80}, {0xCF9, 1}, {0x1000, 0x200}};
+    platform.reserved_ports = {{0x84, 1}, {0x400, 0x80}, {0x1000, 0x200}};
     platform.reserved_memory = {{0xF000'0000, 0x0E00'0000}, {0x8000000000, 0x1'0000'0000}};
     return platform;
 }

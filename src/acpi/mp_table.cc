@@ -1,6 +1,7 @@
 #include "acpi/mp_table.h"
 
 #include <cstddef>
+#include <string_view>
 #include <utility>
 
 #include "acpi/table.h"

@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "acpi/aml.h"
@@ -154,8 +153,9 @@ struct PlatformDescription {
     LegacyDevices legacy;
     std::optional<Hpet> hpet = Hpet{};
     PciHost pci;
-    /// Ports and memory no device driver may take (PNP0C02); the ECAM is added by itself. Do not
-    /// list the local and I/O APICs: Linux has claimed them before and would complain.
+    /// Ports and memory no device driver may take (PNP0C02); the ECAM is added by itself. Linux
+    /// says "could not be reserved" of what it has claimed before: leave out the local and I/O
+    /// APICs and the ports 0xCF8 to 0xCFF.
     std::vector<PortRange> reserved_ports;
     std::vector<AddressRange> reserved_memory;
     std::vector<AmlContribution> contributions;
