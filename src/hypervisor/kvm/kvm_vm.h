@@ -1,0 +1,98 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "event/mutex.h"
+#include "hypervisor/kvm/kvm_vcpu.h"
+#include "hypervisor/vm.h"
+
+namespace cupule::hypervisor {
+
+/// A VM on Linux KVM with the kernel's local APICs, IOAPIC (24 inputs) and 8259s. An exit is a
+/// function call into the client on the vCPU's own thread: no hop, and no lock that vCPUs share.
+class KvmVm : public Vm {
+  public:
+    /// Creates the VM and its vCPUs; the error names what this host lacks or refuses.
+    static base::Result<std::unique_ptr<KvmVm>> create(const VmSpec& spec);
+    ~KvmVm() override;
+
+    base::Result<void> start(io::IoClient& client, VmEvents& events) override
+        CUPULE_EXCLUDES(run_mutex_);
+    void pause() override CUPULE_EXCLUDES(run_mutex_);
+    void request_pause() override;
+    base::Result<void> reset() override CUPULE_EXCLUDES(routing_mutex_);
+    base::Result<void> set_boot_state(const VcpuState& state) override;
+    std::uint64_t request_count() const override;
+
+    void set_gsi_level(irq::Gsi gsi, bool asserted) override;
+    unsigned gsi_count() const override { return ioapic_inputs; }
+    void send(const irq::MsiMessage& message) override;
+
+    base::Result<void> map(memory::GuestAddress base, std::uint64_t size, std::byte* host,
+                           MemoryAccess access) override;
+    base::Result<void> unmap(memory::GuestAddress base) override;
+
+    base::Result<void> add_doorbell(const io::Doorbell& doorbell) override;
+    void remove_doorbell(const io::Doorbell& doorbell) override;
+
+    base::Result<void> route_message(int eventfd, const irq::MsiMessage& message) override
+        CUPULE_EXCLUDES(routing_mutex_);
+    base::Result<void> route_level(int eventfd, irq::Gsi gsi, int resample_eventfd) override
+        CUPULE_EXCLUDES(routing_mutex_);
+    void unroute(int eventfd) override CUPULE_EXCLUDES(routing_mutex_);
+
+  private:
+    static constexpr unsigned ioapic_inputs = 24;
+
+    KvmVm(VmSpec spec, std::unique_ptr<KvmDevice> device, base::FileDescriptor fd);
+    base::Result<void> create_interrupt_controllers();
+    base::Result<void> create_vcpus();
+    base::Result<void> start_threads();
+    void vcpu_thread(unsigned index) CUPULE_EXCLUDES(run_mutex_);
+    /// Parks the thread until the VM runs; false when it ends.
+    bool wait_until_running() CUPULE_EXCLUDES(run_mutex_);
+    void run_vcpu(KvmVcpu& vcpu);
+    void kick_all();
+    base::Result<void> apply_routes() CUPULE_REQUIRES(routing_mutex_);
+    std::uint32_t free_message_gsi() const CUPULE_REQUIRES(routing_mutex_);
+    base::Result<void> change_doorbell(const io::Doorbell& doorbell, std::uint32_t flags);
+
+    const VmSpec spec_;
+    std::unique_ptr<KvmDevice> device_;
+    base::FileDescriptor fd_;
+    std::vector<std::unique_ptr<KvmVcpu>> vcpus_;
+    std::vector<kvm_irqchip> power_on_chips_;
+
+    /// Set from any thread; each vCPU looks before it enters the guest.
+    std::atomic<bool> pause_requested_{true};
+    /// Guards the phase of the run. Taken by vCPU threads only to park.
+    event::Mutex run_mutex_;
+    event::Condition run_changed_;
+    bool running_ CUPULE_GUARDED_BY(run_mutex_) = false;
+    bool ending_ CUPULE_GUARDED_BY(run_mutex_) = false;
+    unsigned active_ CUPULE_GUARDED_BY(run_mutex_) = 0;
+    /// Written before `running_` becomes true, read by vCPU threads while it is.
+    io::IoClient* client_ = nullptr;
+    VmEvents* events_ = nullptr;
+    std::vector<std::thread> threads_;
+
+    /// KVM's memory slot number by guest address. Control thread only.
+    std::map<std::uint64_t, std::uint32_t> slots_;
+
+    /// Guards the GSI routing table. A leaf lock.
+    event::Mutex routing_mutex_;
+    struct MessageRoute {
+        std::uint32_t gsi = 0;
+        irq::MsiMessage message{};
+    };
+    std::map<int, MessageRoute> message_routes_ CUPULE_GUARDED_BY(routing_mutex_);
+    std::map<int, std::uint32_t> level_routes_ CUPULE_GUARDED_BY(routing_mutex_);
+};
+
+}  // namespace cupule::hypervisor
