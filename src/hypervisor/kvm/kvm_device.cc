@@ -75,23 +75,21 @@ unsigned KvmDevice::vcpus_max() const {
 }
 
 base::Result<KvmCpuid> KvmDevice::supported_cpuid() const {
-    const auto buffer =
-        std::make_unique<KvmArray<kvm_cpuid2, kvm_cpuid_entry2, cpuid_entries_max>>();
-    buffer->header().nent = cpuid_entries_max;
-    if (kvm_ioctl(fd_.get(), KVM_GET_SUPPORTED_CPUID, &buffer->header()) < 0) {
+    const auto buffer = std::make_unique<KvmList<kvm_cpuid_entry2, cpuid_entries_max>>();
+    buffer->count = cpuid_entries_max;
+    if (kvm_ioctl(fd_.get(), kvm_get_supported_cpuid, buffer.get()) < 0) {
         return base::fail_errno(errno, "KVM does not tell the CPUID it supports");
     }
-    return KvmCpuid{{buffer->entries(), buffer->entries() + buffer->header().nent}};
+    return KvmCpuid{{buffer->entries, buffer->entries + buffer->count}};
 }
 
 base::Result<std::vector<std::uint32_t>> KvmDevice::msr_indices() const {
-    const auto buffer = std::make_unique<KvmArray<kvm_msr_list, std::uint32_t, msr_entries_max>>();
-    buffer->header().nmsrs = msr_entries_max;
-    if (kvm_ioctl(fd_.get(), KVM_GET_MSR_INDEX_LIST, &buffer->header()) < 0) {
+    const auto buffer = std::make_unique<KvmMsrIndexList<msr_entries_max>>();
+    buffer->count = msr_entries_max;
+    if (kvm_ioctl(fd_.get(), kvm_get_msr_index_list, buffer.get()) < 0) {
         return base::fail_errno(errno, "KVM does not tell which MSRs it keeps");
     }
-    return std::vector<std::uint32_t>{buffer->entries(),
-                                      buffer->entries() + buffer->header().nmsrs};
+    return std::vector<std::uint32_t>{buffer->indices, buffer->indices + buffer->count};
 }
 
 }  // namespace cupule::hypervisor

@@ -12,18 +12,33 @@
 
 namespace cupule::hypervisor {
 
-/// A kernel structure that ends in a flexible array (kvm_cpuid2, kvm_msrs), with room for its
-/// entries.
-template <class Header, class Entry, std::size_t Capacity>
-class KvmArray {
-  public:
-    Header& header() { return *reinterpret_cast<Header*>(storage_); }
-    Entry* entries() { return reinterpret_cast<Entry*>(storage_ + sizeof(Header)); }
-
-  private:
-    static_assert(sizeof(Header) % alignof(Entry) == 0);
-    alignas(Header) alignas(Entry) std::byte storage_[sizeof(Header) + Capacity * sizeof(Entry)]{};
+/// A list as KVM takes it: a count, padding, entries. The uapi structures end in a flexible array
+/// whose C++ form has another size, which also goes wrong in the ioctl numbers: both are written
+/// out here.
+template <class Entry, std::size_t Capacity>
+struct KvmList {
+    std::uint32_t count = 0;
+    std::uint32_t padding = 0;
+    Entry entries[Capacity]{};
 };
+
+template <std::size_t Capacity>
+struct KvmMsrIndexList {
+    std::uint32_t count = 0;
+    std::uint32_t indices[Capacity]{};
+};
+
+inline constexpr unsigned kvm_list_header_size = 8;
+inline constexpr unsigned long kvm_get_msr_index_list =
+    _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0x02, sizeof(std::uint32_t));
+inline constexpr unsigned long kvm_get_supported_cpuid =
+    _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0x05, kvm_list_header_size);
+inline constexpr unsigned long kvm_set_gsi_routing =
+    _IOC(_IOC_WRITE, KVMIO, 0x6A, kvm_list_header_size);
+inline constexpr unsigned long kvm_get_msrs =
+    _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0x88, kvm_list_header_size);
+inline constexpr unsigned long kvm_set_msrs = _IOC(_IOC_WRITE, KVMIO, 0x89, kvm_list_header_size);
+inline constexpr unsigned long kvm_set_cpuid2 = _IOC(_IOC_WRITE, KVMIO, 0x90, kvm_list_header_size);
 
 inline constexpr std::size_t cpuid_entries_max = 256;
 inline constexpr std::size_t msr_entries_max = 512;

@@ -13,11 +13,10 @@
 namespace cupule::hypervisor {
 
 base::Result<void> KvmVcpu::set_cpuid(const KvmCpuid& cpuid) {
-    const auto buffer =
-        std::make_unique<KvmArray<kvm_cpuid2, kvm_cpuid_entry2, cpuid_entries_max>>();
-    buffer->header().nent = static_cast<std::uint32_t>(cpuid.entries.size());
-    std::ranges::copy(cpuid.entries, buffer->entries());
-    if (kvm_ioctl(fd_.get(), KVM_SET_CPUID2, &buffer->header()) < 0) {
+    const auto buffer = std::make_unique<KvmList<kvm_cpuid_entry2, cpuid_entries_max>>();
+    buffer->count = static_cast<std::uint32_t>(cpuid.entries.size());
+    std::ranges::copy(cpuid.entries, buffer->entries);
+    if (kvm_ioctl(fd_.get(), kvm_set_cpuid2, buffer.get()) < 0) {
         return base::fail_errno(errno, "KVM refuses the CPUID of vCPU {}", index_);
     }
     return {};

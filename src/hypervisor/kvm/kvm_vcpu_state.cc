@@ -101,11 +101,11 @@ base::Result<void> KvmVcpu::keep_power_on_state(const std::vector<std::uint32_t>
     }));
     power_on_->msrs.clear();
     for (const std::uint32_t index : msr_indices) {
-        KvmArray<kvm_msrs, kvm_msr_entry, 1> one;
-        one.header().nmsrs = 1;
-        one.entries()[0].index = index;
-        if (kvm_ioctl(fd_.get(), KVM_GET_MSRS, &one.header()) == 1) {
-            power_on_->msrs.push_back(one.entries()[0]);
+        KvmList<kvm_msr_entry, 1> one;
+        one.count = 1;
+        one.entries[0].index = index;
+        if (kvm_ioctl(fd_.get(), kvm_get_msrs, &one) == 1) {
+            power_on_->msrs.push_back(one.entries[0]);
         }
     }
     return {};
@@ -124,14 +124,14 @@ base::Result<void> KvmVcpu::reset() {
 }
 
 void KvmVcpu::restore_msrs() {
-    auto buffer = std::make_unique<KvmArray<kvm_msrs, kvm_msr_entry, msr_entries_max>>();
+    auto buffer = std::make_unique<KvmList<kvm_msr_entry, msr_entries_max>>();
     std::size_t next = 0;
     while (next < power_on_->msrs.size()) {
         const std::size_t count = std::min(power_on_->msrs.size() - next, msr_entries_max);
-        buffer->header().nmsrs = static_cast<std::uint32_t>(count);
+        buffer->count = static_cast<std::uint32_t>(count);
         std::copy_n(power_on_->msrs.begin() + static_cast<std::ptrdiff_t>(next), count,
-                    buffer->entries());
-        const int done = kvm_ioctl(fd_.get(), KVM_SET_MSRS, &buffer->header());
+                    buffer->entries);
+        const int done = kvm_ioctl(fd_.get(), kvm_set_msrs, buffer.get());
         next += done < 0 ? 0 : static_cast<std::size_t>(done);
         if (done < static_cast<int>(count)) {
             // A host may refuse some (read-only feature MSRs): those keep their value by

@@ -274,23 +274,23 @@ void KvmVm::send(const irq::MsiMessage& message) {
 }
 
 base::Result<void> KvmVm::apply_routes() {
-    auto buffer = std::make_unique<KvmArray<kvm_irq_routing, kvm_irq_routing_entry, routes_max>>();
+    auto buffer = std::make_unique<KvmList<kvm_irq_routing_entry, routes_max>>();
     std::uint32_t count = 0;
     for (std::uint32_t gsi = 0; gsi < ioapic_inputs; ++gsi) {
         if (gsi < 16) {
-            buffer->entries()[count++] =
+            buffer->entries[count++] =
                 chip_route(gsi, gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, gsi % 8);
         }
         // ISA IRQ 0 is wired to IOAPIC input 2, where the cascade would be (MADT override).
         if (gsi != 2) {
-            buffer->entries()[count++] = chip_route(gsi, KVM_IRQCHIP_IOAPIC, gsi == 0 ? 2 : gsi);
+            buffer->entries[count++] = chip_route(gsi, KVM_IRQCHIP_IOAPIC, gsi == 0 ? 2 : gsi);
         }
     }
     for (const auto& [eventfd, route] : message_routes_) {
-        buffer->entries()[count++] = message_route(route.gsi, route.message);
+        buffer->entries[count++] = message_route(route.gsi, route.message);
     }
-    buffer->header().nr = count;
-    if (kvm_ioctl(fd_.get(), KVM_SET_GSI_ROUTING, &buffer->header()) < 0) {
+    buffer->count = count;
+    if (kvm_ioctl(fd_.get(), kvm_set_gsi_routing, buffer.get()) < 0) {
         return base::fail_errno(errno, "KVM refuses a table of {} interrupt routes", count);
     }
     return {};
