@@ -111,7 +111,7 @@ class Vm:
             "-smp", str(options.smp), "-m", str(options.memory), "-display", "none", "-vga", "none",
             "-device", "intel-iommu,intremap=on",
             "-chardev", f"file,id=console,path={self.console_path}", "-serial", "chardev:console",
-            "-kernel", f"{kernel}/bzImage", "-initrd", tool("initramfs", "service"), "-append", KERNEL_COMMAND_LINE,
+            "-kernel", f"{kernel}/vmlinux", "-initrd", tool("initramfs", "service"), "-append", KERNEL_COMMAND_LINE,
         ]  # fmt: skip
         for index, model in enumerate(options.nic):
             command += ["-netdev", f"user,id=net{index}", "-device", f"{model},netdev=net{index},addr={2 + index:#x}"]
