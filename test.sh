@@ -27,7 +27,8 @@ wants() {
     pattern=${only#"$1"/}
     case $only in
         "" | "$1" | "$1"/*) [ "$only" != "$1" ] || pattern= ;;
-        release* | clang* | asan* | tsan* | fuzz* | lab*) return 1 ;;
+        release | clang | asan | tsan | fuzz | lab) return 1 ;;
+        release/* | clang/* | asan/* | tsan/* | fuzz/* | lab/*) return 1 ;;
         *) [ "$1" = release ] || [ "$1" = lab ] ;;
     esac
 }
@@ -46,7 +47,7 @@ preset() {
 lab() {
     wants lab || return 0
     # All of it was built before, unless --only chose the lab.
-    case $only in lab*) build release || return ;; esac
+    case $only in lab | lab/*) build release || return ;; esac
     stage "lab: kernels" tools/lab/kernels && lab_stage "lab: test" "$pattern"
 }
 
