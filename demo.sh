@@ -25,7 +25,8 @@ done
 step() { run "$@" || exit 1; }
 
 kvm_usable() {
-    "$cupule" probe --json 2>/dev/null | python3 -c 'import json, sys; sys.exit(not json.load(sys.stdin)["kvm"]["usable"])' 2>/dev/null
+    "$cupule" probe --json 2>/dev/null |
+        python3 -c 'import json, sys; sys.exit(not json.load(sys.stdin)["kvm"]["usable"])' 2>/dev/null
 }
 
 # The stages are quiet: they are not what is shown here.
@@ -56,9 +57,11 @@ guest=("$cupule" run -m 512M --cpus "$cpus" -k "$kernel" -r "$initrd"
 
 trap - INT TERM HUP
 echo "== ${guest[*]}"
+[ "$where" = direct ] || echo "== in the lab, because KVM is not usable here: about 20 s"
+[ "$terminal" = 0 ] || echo "== exit ends the guest's shell, Ctrl-a x the virtual machine"
 case $where$terminal in
-    direct1) echo "== on this machine's KVM; the guest's shell ends with exit, the VMM with Ctrl-a x" && exec "${guest[@]}" ;;
+    direct1) exec "${guest[@]}" ;;
     direct0) exec "${guest[@]}" </dev/null ;;
-    lab1) echo "== in the lab: about 20 s; the guest's shell ends with exit" && exec tools/lab/lab --interactive -- "${guest[@]}" ;;
-    lab0) echo "== in the lab: about 20 s" && exec tools/lab/lab --timeout 300 -- "${guest[@]}" ;;
+    lab1) exec tools/lab/lab --interactive -- "${guest[@]}" ;;
+    lab0) exec tools/lab/lab --timeout 300 -- "${guest[@]}" ;;
 esac

@@ -1,12 +1,12 @@
 """Jobs on a running Service VM: the agent's protocol, output streams, time limits and the lab's own faults."""
-import os
 import re
 import selectors
 import time
 
 # Lines of the Service VM's kernel log that say that the lab itself has failed (see docs/lab.md).
 FAULT_LINES = re.compile(
-    r"watchdog: BUG: soft lockup.*|Watchdog detected hard LOCKUP.*|rcu: INFO: rcu_\w+ (?:self-)?detected (?:expedited )?stalls?.*"
+    r"watchdog: BUG: soft lockup.*|Watchdog detected hard LOCKUP.*"
+    r"|rcu: INFO: rcu_\w+ (?:self-)?detected (?:expedited )?stalls?.*"
     r"|INFO: task .* blocked for more than \d+ seconds.*|lab-init: .*(?:does not mount|ended).*"
 )
 HEARTBEAT_LIMIT_S = 90
@@ -17,6 +17,14 @@ STATUS_LAB = 125
 
 class LabFault(Exception):
     """The Service VM failed by itself; the job may be started once more."""
+
+
+class VmEnded(Exception):
+    """QEMU ended while it was needed."""
+
+    def __init__(self, status, console):
+        tail = "\n".join("    " + line for line in console.splitlines()[-15:])
+        super().__init__(f"the Service VM ended (QEMU's status {status}); the end of its log:\n{tail}")
 
 
 class Job:
@@ -64,7 +72,8 @@ class Session:
         self.events = []
         self.streams = {}
         self.sink = lambda name, data: None
-        self.last_beat = time.monotonic()
+        self.booted = False
+        self.last_beat = 0.0
         self.console_read = 0.0
         self.selector = selectors.DefaultSelector()
         for name, channel in vm.channels.items():
@@ -82,6 +91,7 @@ class Session:
             self.turn()
             if time.monotonic() > deadline:
                 raise LabFault(f"the Service VM did not reach its agent in {self.boot_timeout_s} s")
+        self.booted = True
         self.events.clear()
 
     def run(self, number, job):
@@ -162,13 +172,5 @@ class Session:
         fault = FAULT_LINES.search(self.vm.console())
         if fault:
             raise LabFault(fault.group(0).strip())
-        if now - self.last_beat > HEARTBEAT_LIMIT_S and os.path.exists(self.vm.console_path):
+        if self.booted and now - self.last_beat > HEARTBEAT_LIMIT_S:
             raise LabFault(f"no heartbeat from the Service VM for {HEARTBEAT_LIMIT_S} s")
-
-
-class VmEnded(Exception):
-    """QEMU ended while it was needed."""
-
-    def __init__(self, status, console):
-        tail = "\n".join("    " + line for line in console.splitlines()[-15:])
-        super().__init__(f"the Service VM ended (QEMU's status {status}); the end of its log:\n{tail}")

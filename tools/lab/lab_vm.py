@@ -9,11 +9,11 @@ import sys
 import tempfile
 
 LAB_DIR = os.path.dirname(os.path.realpath(__file__))
-# One soft lockup is reported after two of these, in seconds: on a loaded machine a virtual CPU may wait long for a real one.
-WATCHDOG_THRESH_S = 30
+# A soft lockup is reported after two of the thresholds, in seconds: on a loaded machine a virtual CPU may wait long
+# for a real one.
 KERNEL_COMMAND_LINE = (
     "console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt mitigations=off random.trust_cpu=on "
-    f"watchdog_thresh={WATCHDOG_THRESH_S}"
+    "watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=60"
 )
 
 

@@ -87,8 +87,8 @@ limit_to() { deadline=$1; }
 ctest_stage() {
     local name=$1 preset=$2 labels=$3 pattern=$4 status=0 dir=$PWD/$logs/$2
     mkdir -p "$dir/gtest"
-    GTEST_OUTPUT="xml:$dir/gtest/" run "$name" ctest --test-dir "build/$preset" -j "$jobs" -L "$labels" -R "${pattern:-.}" \
-        --output-on-failure --no-tests=ignore --output-junit "$dir/junit.xml" || status=$?
+    GTEST_OUTPUT="xml:$dir/gtest/" run "$name" ctest --test-dir "build/$preset" -j "$jobs" -L "$labels" \
+        -R "${pattern:-.}" --output-on-failure --no-tests=ignore --output-junit "$dir/junit.xml" || status=$?
     if [ "$status" = 124 ] || [ ! -e "$dir/junit.xml" ]; then
         lost "$name" "$status"
         return
