@@ -1,0 +1,176 @@
+"""The Service VM as a QEMU process: its command line, its channels, its end."""
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+
+LAB_DIR = os.path.dirname(os.path.realpath(__file__))
+# A soft lockup is reported after two of the thresholds, in seconds: on a loaded machine a virtual CPU may wait long
+# for a real one.
+KERNEL_COMMAND_LINE = (
+    "console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt mitigations=off random.trust_cpu=on "
+    "watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=60"
+)
+
+
+class LabError(Exception):
+    """The lab cannot run as asked: the message names the thing, the value and the mend."""
+
+
+def tool(name, *arguments):
+    """The last line that a script of this directory prints; its progress goes to stderr."""
+    result = subprocess.run([os.path.join(LAB_DIR, name), *arguments], stdout=subprocess.PIPE, check=False)
+    if result.returncode != 0:
+        raise LabError(f"{name} {' '.join(arguments)} failed with status {result.returncode}")
+    return result.stdout.decode().splitlines()[-1]
+
+
+def disk_devices(spec, index):
+    """nvme:FILE or ahci:FILE."""
+    kind, separator, path = spec.partition(":")
+    if kind not in ("nvme", "ahci") or not separator:
+        raise LabError(f"--disk {spec}: it must be nvme:FILE or ahci:FILE")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise LabError(f"--disk {spec}: the file {path} is not there or not writable")
+    image_format = "qcow2" if path.endswith(".qcow2") else "raw"
+    drive = ["-drive", f"file={path.replace(',', ',,')},if=none,id=disk{index},format={image_format}"]
+    if kind == "nvme":
+        return drive + ["-device", f"nvme,drive=disk{index},serial=lab{index},addr={0x8 + index:#x}"]
+    return drive + [
+        "-device", f"ich9-ahci,id=ahci{index},addr={0x8 + index:#x}",
+        "-device", f"ide-hd,drive=disk{index},bus=ahci{index}.0,serial=lab{index}",
+    ]  # fmt: skip
+
+
+def usb_devices(specs):
+    """kbd, mouse, tablet, disk:FILE, or any QEMU USB device with its properties."""
+    if not specs:
+        return []
+    arguments = ["-device", "qemu-xhci,id=usb,addr=0x7"]
+    for index, spec in enumerate(specs):
+        if spec.startswith("disk:"):
+            path = spec.removeprefix("disk:")
+            arguments += ["-drive", f"file={path.replace(',', ',,')},if=none,id=stick{index},format=raw"]
+            spec = f"usb-storage,drive=stick{index},serial=stick{index}"
+        elif not spec.startswith("usb-"):
+            spec = "usb-" + spec
+        arguments += ["-device", f"{spec},bus=usb.0"]
+    return arguments
+
+
+class Vm:
+    """A Service VM from start to kill(). `share` is the directory that it sees as /run/lab."""
+
+    def __init__(self, options, mark):
+        self.options = options
+        self.mark = mark
+        self.share = tempfile.mkdtemp(prefix="cupule-lab-")
+        self.console_path = os.path.join(self.share, "console.log")
+        self.process = None
+        self.channels = {}
+        self.guest_ends = []
+
+    def channel(self, name):
+        """A connected pair: ours goes to `channels`, the other is inherited by QEMU."""
+        ours, theirs = socket.socketpair()
+        self.channels[name] = ours
+        self.guest_ends.append(theirs)
+        os.set_inheritable(theirs.fileno(), True)
+        return ["-chardev", f"socket,id={name},fd={theirs.fileno()}"]
+
+    def channel_arguments(self):
+        arguments = ["-device", "virtio-serial-pci,id=ports,addr=0x1e"]
+        for number, name in enumerate(("control", "stdout", "stderr"), start=1):
+            arguments += self.channel(name)
+            arguments += ["-device", f"virtserialport,bus=ports.0,nr={number},chardev={name},name=lab.{name}"]
+        if self.options.interactive:
+            arguments += self.channel("terminal")
+            arguments += ["-device", "virtconsole,bus=ports.0,nr=0,chardev=terminal"]
+        return arguments
+
+    @staticmethod
+    def share_arguments(tag, path, slot, extra=""):
+        quoted = path.replace(",", ",,")
+        return [
+            "-fsdev", f"local,id={tag},path={quoted},security_model=none{extra}",
+            "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag},addr={slot:#x}",
+        ]  # fmt: skip
+
+    def command(self):
+        options = self.options
+        kernel = tool("kernels", "generic")
+        self.write_config(kernel)
+        command = [
+            "setpriv", "--pdeathsig", "KILL",
+            "qemu-system-x86_64", "-name", "cupule-lab", "-nodefaults", "-no-user-config", "-no-reboot",
+            "-M", "q35,kernel-irqchip=off", "-accel", "tcg,thread=multi", "-cpu", "max,+svm,+npt",
+            "-smp", str(options.smp), "-m", str(options.memory), "-display", "none", "-vga", "none",
+            "-device", "intel-iommu,intremap=on",
+            "-chardev", f"file,id=console,path={self.console_path}", "-serial", "chardev:console",
+            "-kernel", f"{kernel}/vmlinux", "-initrd", tool("initramfs", "service"), "-append", KERNEL_COMMAND_LINE,
+        ]  # fmt: skip
+        for index, model in enumerate(options.nic):
+            command += ["-netdev", f"user,id=net{index}", "-device", f"{model},netdev=net{index},addr={2 + index:#x}"]
+        for index, spec in enumerate(options.disk):
+            command += disk_devices(spec, index)
+        command += usb_devices(options.usb)
+        for spec in options.device:
+            command += ["-device", spec]
+        command += self.share_arguments("host", "/", 0x1C, ",readonly=on,multidevs=remap")
+        command += self.share_arguments("share", self.share, 0x1D)
+        for index, path in enumerate(options.results):
+            command += self.share_arguments(f"results{index}", path, 0x18 + index)
+        return command + self.channel_arguments()
+
+    def write_config(self, kernel):
+        """What service_init and service_agent read as shell variables."""
+        shares = " ".join(f"results{index} {path}" for index, path in enumerate(self.options.results))
+        values = {
+            "MARK": self.mark,
+            "MODULES": f"{kernel}/lib/modules",
+            "SHARES": shares,
+            "TTY": "1" if self.options.interactive else "0",
+        }
+        with open(os.path.join(self.share, "config"), "w", encoding="utf-8") as file:
+            file.writelines(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+
+    def start(self):
+        if not shutil.which("qemu-system-x86_64", path=os.environ.get("PATH", "")):
+            raise LabError("qemu-system-x86_64 is missing: run tools/install-deps (package qemu-system-x86)")
+        command = self.command()
+        if self.options.verbose:
+            print("lab: " + shlex.join(command), file=sys.stderr)
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[end.fileno() for end in self.guest_ends],
+            start_new_session=True,
+        )
+        for end in self.guest_ends:
+            end.close()
+
+    def console(self):
+        try:
+            with open(self.console_path, encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def send(self, line):
+        try:
+            self.channels["control"].sendall(line.encode() + b"\n")
+        except OSError:
+            pass  # QEMU has ended: the session notices that by itself.
+
+    def kill(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+        for end in self.channels.values():
+            end.close()
+        shutil.rmtree(self.share, ignore_errors=True)
