@@ -1,0 +1,125 @@
+#include "boot/image_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/bits.h"
+
+namespace cupule::boot {
+
+base::Result<ImageFile> ImageFile::open(const std::string& path, std::uint64_t size_max) {
+    ImageFile image;
+    image.name_ = path;
+    // O_NONBLOCK: a FIFO must not hold us up; it is refused below.
+    CUPULE_TRY_ASSIGN(image.file_, base::open_file(path, O_RDONLY | O_NONBLOCK));
+    struct stat status {};
+    if (fstat(image.file_.get(), &status) < 0) {
+        return base::fail_errno(errno, "cannot examine '{}'", path);
+    }
+    if (!S_ISREG(status.st_mode)) {
+        return base::fail("'{}' is not a regular file", path);
+    }
+    if (status.st_size == 0) {
+        return base::fail("'{}' is empty", path);
+    }
+    image.size_ = static_cast<std::uint64_t>(status.st_size);
+    image.modified_ = status.st_mtim;
+    if (image.size_ > size_max) {
+        return base::fail("'{}' has {} bytes, more than the {} allowed", path, image.size_,
+                          size_max);
+    }
+    return image;
+}
+
+ImageFile ImageFile::of_bytes(std::span<const std::byte> bytes, std::string name) {
+    ImageFile image;
+    image.name_ = std::move(name);
+    image.bytes_ = bytes;
+    image.size_ = bytes.size();
+    return image;
+}
+
+bool ImageFile::read(std::uint64_t offset, std::span<std::byte> to) const {
+    if (!base::contains(0, size_, offset, to.size())) {
+        return false;
+    }
+    if (file_) {
+        return read_file(offset, to).has_value();
+    }
+    if (!to.empty()) {
+        std::memcpy(to.data(), bytes_.data() + offset, to.size());
+    }
+    return true;
+}
+
+base::Result<void> ImageFile::read_file(std::uint64_t offset, std::span<std::byte> to) const {
+    while (!to.empty()) {
+        const ssize_t got = pread(file_.get(), to.data(), to.size(), static_cast<off_t>(offset));
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return base::fail_errno(errno, "cannot read '{}' at offset {}", name_, offset);
+        }
+        if (got == 0) {
+            return base::fail("'{}' now ends at offset {}, it had {} bytes when opened", name_,
+                              offset, size_);
+        }
+        to = to.subspan(static_cast<std::size_t>(got));
+        offset += static_cast<std::uint64_t>(got);
+    }
+    return {};
+}
+
+base::Result<void> ImageFile::copy_to(const memory::GuestMemory& memory,
+                                      memory::GuestAddress address, std::uint64_t offset,
+                                      std::uint64_t size) const {
+    if (!base::contains(0, size_, offset, size)) {
+        return base::fail("'{}' has {} bytes, but {} at offset {} are asked for", name_, size_,
+                          size, offset);
+    }
+    while (size > 0) {
+        std::span<std::byte> to;
+        for (const memory::RamRegion& region : memory.regions()) {
+            if (base::contains(region.base.value, region.size, address.value, 1)) {
+                const std::uint64_t into = address.value - region.base.value;
+                to = {region.host + into, std::min(size, region.size - into)};
+            }
+        }
+        if (to.empty()) {
+            return base::fail("'{}' cannot be loaded at {:#x}: there is no guest RAM", name_,
+                              address.value);
+        }
+        if (file_) {
+            CUPULE_TRY(read_file(offset, to));
+        } else {
+            std::memcpy(to.data(), bytes_.data() + offset, to.size());
+        }
+        address = address + to.size();
+        offset += to.size();
+        size -= to.size();
+    }
+    return {};
+}
+
+base::Result<void> ImageFile::check_unchanged() const {
+    if (!file_) {
+        return {};
+    }
+    struct stat status {};
+    if (fstat(file_.get(), &status) < 0) {
+        return base::fail_errno(errno, "cannot examine '{}'", name_);
+    }
+    if (static_cast<std::uint64_t>(status.st_size) != size_ ||
+        status.st_mtim.tv_sec != modified_.tv_sec || status.st_mtim.tv_nsec != modified_.tv_nsec) {
+        return base::fail(
+            "'{}' was rewritten in place after the VM started from it; start the VM again", name_);
+    }
+    return {};
+}
+
+}  // namespace cupule::boot
