@@ -104,7 +104,7 @@ std::optional<RangeId> AddressSpace::map_movable(IoRange range) {
 }
 
 RangeId AddressSpace::insert(IoRange range, bool fixed) {
-    CUPULE_ASSERT(range.handler != nullptr && range.monitor != nullptr);
+    CUPULE_ASSERT(range.handler != nullptr);
     const RangeId id{next_id_++};
     mappings_.push_back(std::make_shared<const Mapping>(std::move(range), id, fixed));
     rebuild();

@@ -15,12 +15,13 @@
 namespace cupule::io {
 
 /// A range of addresses and who answers there. `handler` and `monitor` must outlive the mapping and
-/// every request under way when it ends.
+/// every request under way when it ends. Without a monitor the handler guards itself: a router that
+/// enters another's device (PCI configuration mechanisms), so that only one monitor is ever held.
 struct IoRange {
     std::uint64_t base = 0;
     std::uint64_t size = 0;  // not zero; base + size - 1 does not wrap
     IoHandler* handler = nullptr;
-    event::Monitor* monitor = nullptr;
+    event::Monitor* monitor = nullptr;  // nullptr: entered without a lock
     std::string name;
 };
 

@@ -10,14 +10,22 @@ constexpr std::uint64_t last_port = 0xFFFF;
 /// 52 bits: the widest guest physical address of the architecture.
 constexpr std::uint64_t last_physical_address = base::mask(52);
 
-void enter(const AddressSpace::Visible& range, IoRequest& request) {
+void call(const AddressSpace::Visible& range, IoRequest& request) {
     const std::uint64_t offset = request.address - range.handler_base;
-    event::MutexLock lock(*range.monitor);
     if (request.direction == IoDirection::read) {
         request.value = range.handler->read(offset, request.size) & base::ones(request.size);
     } else {
         range.handler->write(offset, request.size, request.value & base::ones(request.size));
     }
+}
+
+void enter(const AddressSpace::Visible& range, IoRequest& request) {
+    if (range.monitor == nullptr) {
+        call(range, request);
+        return;
+    }
+    event::MutexLock lock(*range.monitor);
+    call(range, request);
 }
 
 void answer_unclaimed(IoRequest& request) {

@@ -56,6 +56,19 @@ TEST_F(DispatcherTest, ReadsWhatWasWritten) {
     EXPECT_EQ(access({.kind = IoKind::mmio, .size = 4, .address = 0xFED0'0002}), 0x6655'4433U);
 }
 
+TEST_F(DispatcherTest, ARangeWithoutAMonitorIsEnteredWithoutALock) {
+    IoRange free_range = range(0xCF8, 8);
+    free_range.monitor = nullptr;
+    ASSERT_TRUE(dispatcher_.ports().map_fixed(free_range).has_value());
+    event::MutexLock elsewhere(monitor_);  // a locked entry would wait for ever
+    access({.kind = IoKind::port,
+            .direction = IoDirection::write,
+            .size = 4,
+            .address = 0xCF8,
+            .value = 0x8000'0000});
+    EXPECT_EQ(access({.kind = IoKind::port, .size = 4, .address = 0xCF8}), 0x8000'0000U);
+}
+
 TEST_F(DispatcherTest, UnclaimedReadsAreOnesOfTheAccessSize) {
     EXPECT_EQ(access({.kind = IoKind::mmio, .size = 8, .address = 0x1'0000'0000}),
               ~std::uint64_t{0});

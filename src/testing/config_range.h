@@ -1,0 +1,22 @@
+#pragma once
+
+#include "pci/function.h"
+
+namespace cupule::testing {
+
+/// The configuration space of a function as a register range, for the device contract.
+class ConfigRange : public io::IoHandler {
+  public:
+    explicit ConfigRange(pci::Function& function) : function_(function) {}
+    std::uint64_t read(std::uint64_t offset, unsigned size) override {
+        return function_.read_config(offset, size);
+    }
+    void write(std::uint64_t offset, unsigned size, std::uint64_t value) override {
+        function_.write_config(offset, size, value);
+    }
+
+  private:
+    pci::Function& function_;
+};
+
+}  // namespace cupule::testing
