@@ -16,6 +16,8 @@ class ByteChannelEvents {
     virtual void writable() = 0;
     /// The other end came or went (sockets, pty); a file or terminal is always connected.
     virtual void connection_changed(bool /*connected*/) {}
+    /// The other end holds the line at space for longer than a character: a break.
+    virtual void break_received() {}
 };
 
 /// The host side of a serial port or console: a stream of bytes both ways. All calls with the
