@@ -12,10 +12,10 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
-#include <vector>
 
 #include "base/file_descriptor.h"
 
@@ -90,6 +90,8 @@ enum GuestAddress : std::uint64_t {
 constexpr std::uint16_t code_selector = 0x08;
 constexpr std::uint16_t data_selector = 0x10;
 constexpr std::uint8_t stage_done = 4;
+constexpr std::uint32_t xsave_leaf = 0xD;
+constexpr std::uint32_t x87_and_sse = 3;
 
 /// What the guest was about to do when it had reported `stage`.
 std::string_view next_instruction(std::uint8_t stage) {
@@ -97,6 +99,17 @@ std::string_view next_instruction(std::uint8_t stage) {
                                                     "cmpxchg16b", "int3", "xrstor"};
     return names.at(stage < names.size() ? stage : names.size() - 1);
 }
+
+/// struct kvm_cpuid2 as C lays it out. The headers' own is four bytes too long in C++ (the empty
+/// struct in __DECLARE_FLEX_ARRAY has a size there), and so are the numbers of its ioctls.
+struct CpuidTable {
+    std::uint32_t nent = 256;
+    std::uint32_t padding = 0;
+    std::array<kvm_cpuid_entry2, 256> entries{};
+};
+static_assert(offsetof(CpuidTable, entries) == 8);
+constexpr unsigned long get_supported_cpuid = _IOWR(KVMIO, 0x05, std::uint64_t);
+constexpr unsigned long set_cpuid2 = _IOW(KVMIO, 0x90, std::uint64_t);
 
 class ProbeGuest {
   public:
@@ -213,18 +226,35 @@ class ProbeGuest {
         return set_registers();
     }
 
+    /// Long mode and XSAVE with x87 and SSE state. All that the host supports would be refused
+    /// where a process has to ask for some of it first (AMX).
     Result<void> set_cpuid() {
-        constexpr std::uint32_t entries_max = 256;
-        std::vector<std::uint64_t> buffer(
-            (sizeof(kvm_cpuid2) + entries_max * sizeof(kvm_cpuid_entry2)) / sizeof(std::uint64_t) +
-            1);
-        auto* cpuid = reinterpret_cast<kvm_cpuid2*>(buffer.data());
-        cpuid->nent = entries_max;
-        if (::ioctl(kvm_.get(), KVM_GET_SUPPORTED_CPUID, cpuid) != 0 ||
-            ::ioctl(vcpu_.get(), KVM_SET_CPUID2, cpuid) != 0) {
+        CpuidTable cpuid;
+        if (::ioctl(kvm_.get(), get_supported_cpuid, &cpuid) != 0) {
+            return fail_errno(errno, "KVM_GET_SUPPORTED_CPUID");
+        }
+        std::uint32_t kept = 0;
+        for (std::uint32_t i = 0; i < cpuid.nent && i < cpuid.entries.size(); ++i) {
+            kvm_cpuid_entry2 entry = cpuid.entries.at(i);
+            if (!is_needed(entry)) {
+                continue;
+            }
+            if (entry.function == xsave_leaf) {
+                entry.eax &= x87_and_sse;
+                entry.edx = 0;
+            }
+            cpuid.entries.at(kept++) = entry;
+        }
+        cpuid.nent = kept;
+        if (::ioctl(vcpu_.get(), set_cpuid2, &cpuid) != 0) {
             return fail_errno(errno, "KVM_SET_CPUID2");
         }
         return {};
+    }
+
+    static bool is_needed(const kvm_cpuid_entry2& entry) {
+        return entry.function == 0 || entry.function == 1 || entry.function == 0x80000000 ||
+               entry.function == 0x80000001 || (entry.function == xsave_leaf && entry.index == 0);
     }
 
     Result<void> set_registers() {
