@@ -1,0 +1,121 @@
+#include "app/commands.h"
+
+#include <array>
+
+#include "app/exit_codes.h"
+#include "app/help.h"
+#include "app/nearest.h"
+#include "app/probe/probe.h"
+#include "app/problem.h"
+#include "app/version.h"
+
+namespace cupule::app {
+namespace {
+
+using Words = std::span<const std::string_view>;
+
+void complain(const CommandContext& context, std::string_view message) {
+    context.complain(fmt::format("cupule: {}\n", message));
+}
+
+int run_command(Words words, const CommandContext& context) {
+    Problems problems;
+    const RunRequest request = read_run_options(words, context.host, problems);
+    if (request.action == RunAction::help) {
+        context.print(run_help());
+        return exit_ok;
+    }
+    if (request.action == RunAction::version) {
+        context.print(acrn_version_text() + "\n");
+        return exit_ok;
+    }
+    for (const std::string& warning : problems.warnings()) {
+        complain(context, "warning: " + warning);
+    }
+    for (const Problem& problem : problems.errors()) {
+        complain(context, problem.message);
+    }
+    if (!problems.errors().empty() || request.action == RunAction::check) {
+        return problems.exit_code();
+    }
+    return context.run_machine(request.options);
+}
+
+/// A command that prints a text, in another form for each flag it takes.
+struct Form {
+    std::string_view flag;
+    std::string (*text)();
+};
+
+int print_command(std::string_view command, Words words, std::span<const Form> forms,
+                  const CommandContext& context) {
+    const Form* chosen = &forms[0];
+    for (const std::string_view word : words) {
+        const Form* found = nullptr;
+        for (const Form& form : forms) {
+            found = form.flag == word ? &form : found;
+        }
+        if (found == nullptr) {
+            std::string flags;
+            for (const Form& form : forms) {
+                flags += form.flag.empty() ? "" : fmt::format(" {}", form.flag);
+            }
+            complain(context, fmt::format("{}: '{}' is not known; it takes{}", command, word,
+                                          flags.empty() ? " nothing" : flags));
+            return exit_failure;
+        }
+        chosen = found;
+    }
+    context.print(chosen->text());
+    return exit_ok;
+}
+
+std::string version_line() {
+    return version_text() + "\n";
+}
+
+constexpr Form probe_forms[] = {{"", probe_text}, {"--json", probe_json}};
+constexpr Form device_forms[] = {
+    {"", devices_text}, {"--json", devices_json}, {"--markdown", devices_markdown}};
+constexpr Form help_forms[] = {{"", commands_help}, {"--markdown", command_line_markdown}};
+constexpr Form version_forms[] = {{"", version_line}};
+
+constexpr auto command_names =
+    std::to_array<std::string_view>({"run", "probe", "devices", "version", "help"});
+
+}  // namespace
+
+int run_program(Words words, const CommandContext& context) {
+    const std::string_view program = words.empty() ? std::string_view{} : words[0];
+    const Words rest = words.empty() ? words : words.subspan(1);
+    if (program.substr(program.rfind('/') + 1) == "acrn-dm") {
+        return run_command(rest, context);
+    }
+    if (rest.empty()) {
+        complain(context, "a command is missing");
+        context.complain(commands_help());
+        return exit_failure;
+    }
+    const std::string_view command = rest[0];
+    const Words arguments = rest.subspan(1);
+    if (command == "run") {
+        return run_command(arguments, context);
+    }
+    if (command == "probe") {
+        return print_command(command, arguments, probe_forms, context);
+    }
+    if (command == "devices") {
+        return print_command(command, arguments, device_forms, context);
+    }
+    if (command == "help" || command == "--help" || command == "-h") {
+        return print_command(command, arguments, help_forms, context);
+    }
+    if (command == "version" || command == "--version" || command == "-v") {
+        return print_command(command, arguments, version_forms, context);
+    }
+    complain(context, fmt::format("unknown command '{}'{}; `cupule help` lists the commands",
+                                  command, suggestion(command, command_names)));
+    return exit_failure;
+}
+
+}  // namespace cupule::app

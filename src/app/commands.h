@@ -1,0 +1,25 @@
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "app/run_options.h"
+#include "app/vm_options.h"
+
+namespace cupule::app {
+
+/// The world of a command, so that tests can stand in for it.
+struct CommandContext {
+    std::function<void(std::string_view text)> print;
+    /// Whole lines to standard error.
+    std::function<void(std::string_view text)> complain;
+    HostQueries host;
+    std::function<int(const VmOptions& options)> run_machine;
+};
+
+/// The whole program: `words` are argv, the program's name included. Returns the exit status.
+int run_program(std::span<const std::string_view> words, const CommandContext& context);
+
+}  // namespace cupule::app
