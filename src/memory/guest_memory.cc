@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "base/bits.h"
+#include "memory/guest_copy.h"
 
 namespace cupule::memory {
 namespace {
@@ -71,7 +72,7 @@ bool GuestMemory::read(GuestAddress address, std::span<std::byte> to) const {
     if (from.size() != to.size() || from.data() == nullptr) {
         return to.empty();
     }
-    std::memcpy(to.data(), from.data(), to.size());
+    copy_from_guest(to, from.data());
     return true;
 }
 
@@ -80,7 +81,7 @@ bool GuestMemory::write(GuestAddress address, std::span<const std::byte> from) c
     if (to.size() != from.size() || to.data() == nullptr) {
         return from.empty();
     }
-    std::memcpy(to.data(), from.data(), from.size());
+    copy_to_guest(to.data(), from);
     return true;
 }
 
@@ -89,7 +90,7 @@ bool GuestMemory::fill(GuestAddress address, std::byte value, std::uint64_t size
     if (to.data() == nullptr) {
         return size == 0;
     }
-    std::memset(to.data(), static_cast<int>(value), size);
+    fill_guest(to, value);
     return true;
 }
 

@@ -1,0 +1,118 @@
+#include "virtio/descriptor_chain.h"
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "memory/guest_copy.h"
+
+namespace cupule::virtio {
+namespace {
+
+#if !defined(NDEBUG) || defined(CUPULE_THREAD_SANITIZER) || defined(__SANITIZE_ADDRESS__)
+constexpr bool lost_chain_is_fatal = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+constexpr bool lost_chain_is_fatal = true;
+#else
+constexpr bool lost_chain_is_fatal = false;
+#endif
+#else
+constexpr bool lost_chain_is_fatal = false;
+#endif
+
+}  // namespace
+
+void Chain::abandon() {
+    if (slot_ != nullptr) {
+        slot_->pool->give(*std::exchange(slot_, nullptr));
+    }
+}
+
+void Chain::report_lost() {
+    CUPULE_ASSERT(!lost_chain_is_fatal);
+    if (slot_->pool->lost() == 0) {
+        base::log_error("virtio: a device lost the request with id {}; its driver will miss it",
+                        slot_->id);
+    }
+    slot_->pool->count_lost();
+    abandon();
+}
+
+void ChainPool::grow() {
+    auto chunk = std::make_unique<std::array<ChainSlot, chunk_slots>>();
+    for (ChainSlot& slot : *chunk) {
+        slot.pool = this;
+        slot.segments = slot.inline_segments.data();
+        slot.capacity = ChainSlot::inline_segments_max;
+        slot.next_free = free_;
+        free_ = &slot;
+    }
+    chunks_.push_back(std::move(chunk));
+}
+
+void ChainPool::orphan() {
+    orphaned_ = true;
+    if (in_flight_ == 0) {
+        delete this;
+    }
+}
+
+std::span<std::byte> ChainCursor::next_piece(std::uint64_t bytes) {
+    if (segments_.empty() || bytes == 0) {
+        return {};
+    }
+    const iovec& segment = segments_.front();
+    const std::uint64_t size = std::min<std::uint64_t>(bytes, segment.iov_len - offset_);
+    std::byte* const data = static_cast<std::byte*>(segment.iov_base) + offset_;
+    offset_ += size;
+    remaining_ -= size;
+    if (offset_ == segment.iov_len) {
+        segments_ = segments_.subspan(1);
+        offset_ = 0;
+    }
+    return {data, size};
+}
+
+bool ChainCursor::skip(std::uint64_t bytes) {
+    if (bytes > remaining_) {
+        return false;
+    }
+    while (bytes > 0) {
+        bytes -= next_piece(bytes).size();
+    }
+    return true;
+}
+
+std::uint32_t ChainCursor::take(std::uint64_t bytes, std::span<iovec> out) {
+    bytes = std::min(bytes, remaining_);
+    std::uint32_t count = 0;
+    while (bytes > 0 && count < out.size()) {
+        const std::span<std::byte> piece = next_piece(bytes);
+        out[count++] = {.iov_base = piece.data(), .iov_len = piece.size()};
+        bytes -= piece.size();
+    }
+    return count;
+}
+
+std::size_t ChainReader::read(std::span<std::byte> to) {
+    std::size_t done = 0;
+    while (done < to.size() && remaining() > 0) {
+        const std::span<std::byte> piece = next_piece(to.size() - done);
+        memory::copy_from_guest(to.subspan(done, piece.size()), piece.data());
+        done += piece.size();
+    }
+    return done;
+}
+
+std::size_t ChainWriter::write(std::span<const std::byte> from) {
+    std::size_t done = 0;
+    while (done < from.size() && remaining() > 0) {
+        const std::span<std::byte> piece = next_piece(from.size() - done);
+        memory::copy_to_guest(piece.data(), from.subspan(done, piece.size()));
+        done += piece.size();
+    }
+    return done;
+}
+
+}  // namespace cupule::virtio

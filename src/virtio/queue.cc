@@ -1,0 +1,150 @@
+#include "virtio/queue.h"
+
+#include <bit>
+#include <type_traits>
+
+#include "base/assert.h"
+
+namespace cupule::virtio {
+namespace {
+
+std::variant<SplitRing, PackedRing> make_ring(bool packed, const RingAreas& areas,
+                                              std::uint16_t size, RingFeatures features,
+                                              QueuePosition position) {
+    if (packed) {
+        return PackedRing(areas, size, features, position);
+    }
+    return SplitRing(areas, size, features, position);
+}
+
+}  // namespace
+
+Queue::Queue(const memory::GuestMemory& memory, const Parts& parts)
+    : ring_(make_ring(parts.packed, parts.areas, parts.geometry.size, parts.features,
+                      parts.position)),
+      memory_(&memory),
+      pool_(ChainPool::create()),
+      geometry_(parts.geometry),
+      segments_max_(parts.segments_max),
+      indirect_(parts.features.indirect) {
+    if (parts.in_order) {
+        completions_.resize(std::bit_ceil(std::uint32_t{parts.geometry.size}));
+    }
+}
+
+template <class Ring>
+Chain Queue::pop_from(Ring& ring) {
+    const Availability availability = ring.poll();
+    if (availability == Availability::none) {
+        return {};
+    }
+    if (availability == Availability::broken) {
+        fault_ = Ring::poll_fault;
+        return {};
+    }
+    ChainSlot& slot = pool_->take();
+    ChainBuilder builder(*memory_, segments_max_, indirect_, slot);
+    fault_ = ring.take(builder);
+    if (fault_ != QueueFault::none) {
+        pool_->give(slot);
+        return {};
+    }
+    slot.sequence = next_sequence_++;
+    ++statistics_.requests;
+    return Chain(slot);
+}
+
+Chain Queue::pop() {
+    if (broken()) {
+        return {};
+    }
+    return with_ring([this](auto& ring) { return pop_from(ring); });
+}
+
+std::size_t Queue::pop(std::span<Chain> to) {
+    if (broken()) {
+        return 0;
+    }
+    return with_ring([this, to](auto& ring) {
+        std::size_t count = 0;
+        while (count < to.size() && !broken()) {
+            Chain chain = pop_from(ring);
+            if (!chain) {
+                break;
+            }
+            to[count++] = std::move(chain);
+        }
+        return count;
+    });
+}
+
+void Queue::push_used(Chain chain, std::uint32_t written) {
+    CUPULE_ASSERT(chain);
+    ChainSlot& slot = *std::exchange(chain.slot_, nullptr);
+    if (slot.pool != pool_.get()) {
+        slot.pool->give(slot);
+        return;
+    }
+    CUPULE_ASSERT(written <= slot.writable_bytes);
+    with_ring([&](auto& ring) {
+        if (completions_.empty()) {
+            ring.put_used(slot.id, slot.descriptors, written);
+        } else {
+            put_in_order(ring, slot, written);
+        }
+    });
+    pool_->give(slot);
+}
+
+template <class Ring>
+void Queue::put_in_order(Ring& ring, const ChainSlot& slot, std::uint32_t written) {
+    const auto at = [this](std::uint32_t sequence) -> Completion& {
+        return completions_[sequence & (completions_.size() - 1)];
+    };
+    at(slot.sequence) = {
+        .written = written, .id = slot.id, .descriptors = slot.descriptors, .done = true};
+    while (at(oldest_sequence_).done) {
+        Completion& oldest = at(oldest_sequence_);
+        ring.put_used(oldest.id, oldest.descriptors, oldest.written);
+        oldest.done = false;
+        ++oldest_sequence_;
+    }
+}
+
+bool Queue::publish() {
+    return with_ring([this](auto& ring) {
+        if (!ring.unpublished()) {
+            return false;
+        }
+        ++statistics_.batches;
+        const bool wanted = ring.publish();
+        statistics_.interrupts += wanted ? 1 : 0;
+        return wanted;
+    });
+}
+
+void Queue::disable_notifications() {
+    with_ring([](auto& ring) { ring.disable_notifications(); });
+}
+
+bool Queue::enable_notifications() {
+    if (broken()) {
+        return false;
+    }
+    return with_ring([this](auto& ring) {
+        const Availability availability = ring.enable_notifications();
+        if (availability == Availability::broken) {
+            fault_ = std::remove_reference_t<decltype(ring)>::poll_fault;
+        }
+        return availability == Availability::some;
+    });
+}
+
+QueuePosition Queue::position() const {
+    if (const auto* split = std::get_if<SplitRing>(&ring_); split != nullptr) {
+        return split->position();
+    }
+    return std::get_if<PackedRing>(&ring_)->position();
+}
+
+}  // namespace cupule::virtio
