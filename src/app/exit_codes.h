@@ -2,10 +2,9 @@
 
 #include <cstdint>
 
-namespace cupule::app {
+#include "app/vm_options.h"
 
-/// `--exit-codes`: acrn-dm's coarse codes, or one code for each way a run can end.
-enum class ExitCodes : std::uint8_t { acrn, distinct };
+namespace cupule::app {
 
 /// Before the guest ran. The same in both styles, acrn-dm's numbers.
 constexpr int exit_ok = 0;

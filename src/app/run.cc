@@ -1,18 +1,166 @@
 #include "app/run.h"
 
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <utility>
+
 #include "app/exit_codes.h"
+#include "backend/stdio_channel.h"
+#include "base/file_descriptor.h"
 #include "base/log.h"
+#include "boot/loader.h"
+#include "event/event_loop.h"
+#include "hypervisor/kvm/kvm_vm.h"
+#include "machine/pc.h"
 
 namespace cupule::app {
+namespace {
 
-// Stands here until the machine does.
-int run_machine(const VmOptions& options) {
-    base::log_error(
-        "'{}' is well described ({} MB, {} vCPUs, {} slots, {} serial ports), but this "
-        "build has no machine",
-        options.name, options.memory_size >> 20, options.vcpu_count, options.slots.size(),
-        options.serial_ports.size());
+RunEnd to_run_end(machine::EndReason reason) {
+    switch (reason) {
+        case machine::EndReason::power_off:
+            return RunEnd::power_off;
+        case machine::EndReason::debug_exit:
+            return RunEnd::debug_exit;
+        case machine::EndReason::forced_stop:
+            return RunEnd::forced_stop;
+        case machine::EndReason::grace_expired:
+            return RunEnd::grace_expired;
+        case machine::EndReason::guest_crash:
+            return RunEnd::guest_crash;
+        case machine::EndReason::hypervisor_failure:
+            return RunEnd::hypervisor_failure;
+        case machine::EndReason::machine_failure:
+            break;
+    }
+    return RunEnd::machine_failure;
+}
+
+int load_fault_code(boot::LoadFault fault) {
+    switch (fault) {
+        case boot::LoadFault::kernel_file:
+            return exit_kernel_file;
+        case boot::LoadFault::ramdisk_file:
+            return exit_ramdisk_file;
+        case boot::LoadFault::other:
+            break;
+    }
     return exit_failure;
+}
+
+/// Turns signals into what a person at the machine would do: SIGTERM presses the power button and,
+/// when the guest does not follow within the grace time, pulls the plug; SIGINT and SIGHUP pull it
+/// at once.
+class SignalHandling {
+  public:
+    SignalHandling(event::EventLoop& loop, machine::Pc& pc, std::uint32_t grace_s)
+        : loop_(loop), pc_(pc), grace_s_(grace_s) {}
+
+    ~SignalHandling() {
+        event::MutexLock lock(monitor_);
+        watch_.reset();
+        grace_timer_.reset();
+    }
+
+    /// The signals are taken from the whole process before any thread exists.
+    static sigset_t block() {
+        sigset_t set;
+        sigemptyset(&set);
+        for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+            sigaddset(&set, signal);
+        }
+        pthread_sigmask(SIG_BLOCK, &set, nullptr);
+        std::signal(SIGPIPE, SIG_IGN);
+        return set;
+    }
+
+    base::Result<void> start(const sigset_t& set) {
+        fd_ = base::FileDescriptor(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+        if (!fd_) {
+            return base::fail_errno(errno, "cannot receive signals");
+        }
+        event::MutexLock lock(monitor_);
+        grace_timer_ = loop_.make_timer(monitor_, [this] {
+            pc_.force_end(machine::EndReason::grace_expired,
+                          fmt::format("the guest did not power off within {} s", grace_s_));
+        });
+        CUPULE_TRY_ASSIGN(watch_, loop_.watch(fd_.get(), EPOLLIN, monitor_,
+                                              [this](std::uint32_t) { signalled(); }));
+        return {};
+    }
+
+  private:
+    void signalled() {
+        signalfd_siginfo info{};
+        while (::read(fd_.get(), &info, sizeof info) == sizeof info) {
+            if (info.ssi_signo == SIGTERM && !grace_timer_->running()) {
+                loop_.post([this] { pc_.press_power_button(); });
+                grace_timer_->start_at(loop_.clock().now_ns() + grace_s_ * event::ns_per_s);
+            } else if (info.ssi_signo != SIGTERM) {
+                pc_.force_end(machine::EndReason::forced_stop,
+                              fmt::format("signal {}", info.ssi_signo));
+            }
+        }
+    }
+
+    event::EventLoop& loop_;
+    machine::Pc& pc_;
+    const std::uint32_t grace_s_;
+    /// Guards the watch and the timer; taken by the event loop only.
+    event::Monitor monitor_;
+    base::FileDescriptor fd_;
+    std::unique_ptr<event::FdWatch> watch_;
+    std::unique_ptr<event::Timer> grace_timer_;
+};
+
+base::Result<machine::End> run_pc(const VmOptions& options, boot::GuestLoader loader) {
+    const sigset_t signals = SignalHandling::block();
+    CUPULE_TRY_ASSIGN(const auto loop, event::EventLoop::create());
+    machine::Pc* running = nullptr;
+    backend::StdioOwner stdio([&] {
+        if (running != nullptr) {
+            running->force_end(machine::EndReason::forced_stop, "Ctrl-a x");
+        }
+    });
+    const auto make_vm =
+        [](const hypervisor::VmSpec& spec) -> base::Result<std::unique_ptr<hypervisor::Vm>> {
+        CUPULE_TRY_ASSIGN(auto vm, hypervisor::KvmVm::create(spec));
+        return vm;
+    };
+    CUPULE_TRY_ASSIGN(const auto pc,
+                      machine::Pc::create(options, {*loop, stdio, make_vm}, std::move(loader)));
+    running = pc.get();
+    SignalHandling signal_handling(*loop, *pc, options.grace_s);
+    CUPULE_TRY(signal_handling.start(signals));
+    return pc->run();
+}
+
+}  // namespace
+
+int run_machine(const VmOptions& options) {
+    auto loader = boot::GuestLoader::open({.kernel = options.kernel,
+                                           .elf = options.elf_file,
+                                           .initrd = options.ramdisk,
+                                           .command_line = options.bootargs});
+    if (!loader) {
+        base::log_error("{}", loader.error().error.message);
+        return load_fault_code(loader.error().fault);
+    }
+    const auto end = run_pc(options, std::move(*loader));
+    if (!end) {
+        base::log_error("{}", end.error().message);
+        return exit_failure;
+    }
+    const RunEnd run_end = to_run_end(end->reason);
+    if (exit_code(run_end, ExitCodes::distinct) >=
+        exit_code(RunEnd::grace_expired, ExitCodes::distinct)) {
+        base::log_error("{}", end->detail);
+    }
+    return exit_code(run_end, options.exit_codes);
 }
 
 }  // namespace cupule::app

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "device/platform/machine_requests.h"
+#include "event/event_loop.h"
+#include "event/mutex.h"
+#include "hypervisor/vm.h"
+
+namespace cupule::machine {
+
+/// Why a machine stopped for good.
+enum class EndReason : std::uint8_t {
+    power_off,           // the guest switched itself off (ACPI S5, or the hypervisor saw it)
+    debug_exit,          // the guest wrote the debug exit port
+    forced_stop,         // somebody outside wanted it to end at once
+    grace_expired,       // the guest did not follow the power button in time
+    guest_crash,         // the guest's processor shut down and nobody wanted a reset
+    hypervisor_failure,  // the hypervisor cannot run the guest's code
+    machine_failure,     // the host or this program could not go on
+};
+
+struct End {
+    EndReason reason = EndReason::power_off;
+    /// What the guest wrote to the debug exit port.
+    std::uint32_t debug_value = 0;
+    /// For a crash or fault, what happened.
+    std::string detail{};
+};
+
+/// Takes what devices, processors and people ask of the whole machine, from any thread and under
+/// any monitor, stops the processors at once so that the guest runs no further, and has the control
+/// thread carry the first request out. What comes while a request waits is dropped, but for an end,
+/// which wins.
+class LifeCycle : public device::ResetRequests,
+                  public device::SleepRequests,
+                  public device::DebugExitRequests,
+                  public hypervisor::VmEvents {
+  public:
+    /// What the control thread does; called on the event loop with no lock held.
+    class Control {
+      public:
+        virtual ~Control() = default;
+        virtual void reset_machine(device::ResetKind kind) = 0;
+        virtual void suspend_machine() = 0;
+        virtual void end_machine(const End& end) = 0;
+    };
+
+    LifeCycle(event::EventLoop& loop, hypervisor::Vm& vm, Control& control)
+        : loop_(loop), vm_(vm), control_(control) {}
+
+    // From devices, with their monitor held.
+    void reset(device::ResetKind kind) override;
+    void power_off() override;
+    void suspend_to_ram() override;
+    void debug_exit(std::uint32_t value) override;
+
+    // From the hypervisor, on a vCPU's thread.
+    void vm_stopped(hypervisor::VmStop reason, const std::string& detail) override;
+
+    // From outside.
+    void force_end(EndReason reason, std::string detail);
+
+  private:
+    enum class Wish : std::uint8_t { none, warm_reset, full_reset, suspend, end };
+    void request(Wish wish, std::optional<End> end) CUPULE_EXCLUDES(mutex_);
+    void carry_out() CUPULE_EXCLUDES(mutex_);
+
+    event::EventLoop& loop_;
+    hypervisor::Vm& vm_;
+    Control& control_;
+    /// Guards the pending wish. A leaf lock.
+    event::Mutex mutex_;
+    Wish wish_ CUPULE_GUARDED_BY(mutex_) = Wish::none;
+    End end_ CUPULE_GUARDED_BY(mutex_);
+};
+
+}  // namespace cupule::machine

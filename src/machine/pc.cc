@@ -1,0 +1,202 @@
+#include "machine/pc.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "machine/address_map.h"
+
+namespace cupule::machine {
+
+/// The parts in the order in which they need each other.
+struct Pc::Wiring {
+    Wiring(event::EventLoop& loop, hypervisor::Vm& vm, LifeCycle::Control& control)
+        : interrupts(vm), life_cycle(loop, vm, control) {}
+
+    irq::InterruptRouter interrupts;
+    LifeCycle life_cycle;
+    std::unique_ptr<PlatformDevices> platform;
+    std::unique_ptr<SerialPorts> serial;
+    std::unique_ptr<PciDevices> pci;
+};
+
+base::Result<std::unique_ptr<Pc>> Pc::create(const VmOptions& options, PcServices services,
+                                             boot::GuestLoader loader) {
+    std::unique_ptr<Pc> pc(new Pc(options, std::move(services), std::move(loader)));
+    CUPULE_TRY(pc->create_processors());
+    CUPULE_TRY(pc->create_memory());
+    CUPULE_TRY(pc->create_spine());
+    CUPULE_TRY(pc->create_devices());
+    CUPULE_TRY(pc->prepare_boot());
+    return pc;
+}
+
+Pc::Pc(const VmOptions& options, PcServices services, boot::GuestLoader loader)
+    : options_(options), services_(std::move(services)), loader_(std::move(loader)) {}
+
+Pc::~Pc() {
+    if (vm_) {
+        vm_->pause();
+    }
+}
+
+// Putting together.
+
+base::Result<void> Pc::create_processors() {
+    hypervisor::VmSpec spec{.name = options_.name, .vcpus = options_.vcpu_count};
+    for (unsigned i = 0; i < options_.vcpu_count; ++i) {
+        // ACRN's guests see the APIC ids of the processors they are pinned to; others count from 0.
+        const bool pinned = i < options_.cpu_affinity.size();
+        apic_ids_.push_back(pinned ? options_.cpu_affinity[i].lapic_id : i);
+        if (pinned && options_.cpu_affinity[i].host_cpu) {
+            spec.cpu_affinity.push_back(*options_.cpu_affinity[i].host_cpu);
+        }
+    }
+    spec.apic_ids = apic_ids_;
+    CUPULE_TRY_ASSIGN(vm_, services_.make_vm(spec));
+    return {};
+}
+
+base::Result<void> Pc::create_memory() {
+    const auto huge_pages = options_.huge_pages == HugePages::never
+                                ? memory::HugePages::never
+                                : memory::HugePages::when_available;
+    CUPULE_TRY_ASSIGN(layout_, make_memory_layout(options_.memory_size, huge_pages));
+    CUPULE_TRY_ASSIGN(memory_, memory::GuestMemory::create(layout_.ram));
+    for (const memory::RamRegion& region : memory_->regions()) {
+        CUPULE_TRY(
+            vm_->map(region.base, region.size, region.host, hypervisor::MemoryAccess::read_write));
+    }
+    return {};
+}
+
+base::Result<void> Pc::create_spine() {
+    dispatcher_ = std::make_unique<io::IoDispatcher>(options_.vcpu_count);
+    if (!options_.io_trace.empty()) {
+        CUPULE_TRY_ASSIGN(trace_,
+                          io::IoTraceFile::create(options_.io_trace, services_.loop.clock()));
+        dispatcher_->set_tracer(trace_.get());
+    }
+    wiring_ = std::make_unique<Wiring>(services_.loop, *vm_, *this);
+    return {};
+}
+
+base::Result<void> Pc::create_devices() {
+    const PlatformDeviceOptions platform{
+        .ram = {.below_4g = layout_.low_ram_end, .above_4g = layout_.high_ram_end - high_ram_base},
+        .debug_exit = options_.debug_exit};
+    CUPULE_TRY_ASSIGN(wiring_->platform,
+                      PlatformDevices::create(platform, *dispatcher_, wiring_->interrupts, *vm_,
+                                              services_.loop, wiring_->life_cycle, parts_));
+    CUPULE_TRY_ASSIGN(wiring_->serial,
+                      SerialPorts::create(options_.serial_ports, *dispatcher_, wiring_->interrupts,
+                                          services_.loop, services_.stdio, parts_));
+    std::vector<unsigned> isa_irqs{PlatformDevices::isa_irqs.begin(),
+                                   PlatformDevices::isa_irqs.end()};
+    for (const SerialOptions& port : options_.serial_ports) {
+        isa_irqs.push_back(port.irq);
+    }
+    const PciDeviceContext context{.dispatcher = *dispatcher_,
+                                   .interrupts = wiring_->interrupts,
+                                   .parts = parts_,
+                                   .reset_control = wiring_->platform->reset_control(),
+                                   .reset_monitor = wiring_->platform->reset_monitor()};
+    CUPULE_TRY_ASSIGN(wiring_->pci, PciDevices::create(options_.slots, context, isa_irqs));
+    return {};
+}
+
+FirmwareFacts Pc::firmware_facts() const {
+    return {.apic_ids = apic_ids_,
+            .ioapic_pins = vm_->gsi_count(),
+            .low_ram_end = layout_.low_ram_end,
+            .intx_routes = wiring_->pci->routes(),
+            .lpc = wiring_->pci->lpc(),
+            .serial_ports = wiring_->serial->describe(),
+            .hpet_event_timer_block_id = wiring_->platform->hpet_event_timer_block_id()};
+}
+
+// The life of the machine.
+
+base::Result<void> Pc::prepare_boot() {
+    CUPULE_TRY(wiring_->pci->program());
+    CUPULE_TRY_ASSIGN(firmware_,
+                      write_firmware_tables(describe_platform(firmware_facts()), *memory_));
+    const auto guest = loader_.load({.memory = *memory_,
+                                     .e820 = layout_.e820,
+                                     .low_ram_end = layout_.low_ram_end,
+                                     .rsdp_address = firmware_.rsdp});
+    if (!guest) {
+        return std::unexpected(guest.error().error);
+    }
+    base::log_info("{}: {}", options_.name, guest->description);
+    return vm_->set_boot_state(guest->boot_state);
+}
+
+base::Result<void> Pc::start() {
+    return vm_->start(*dispatcher_, wiring_->life_cycle);
+}
+
+base::Result<End> Pc::run() {
+    CUPULE_TRY(start());
+    services_.loop.run();
+    vm_->pause();
+    return end_.value_or(End{.reason = EndReason::forced_stop});
+}
+
+void Pc::end(End end) {
+    if (!end_) {
+        end_ = std::move(end);
+    }
+    services_.loop.stop();
+}
+
+void Pc::reset_machine(device::ResetKind /*kind*/) {
+    // Both kinds begin again with empty memory: the kernel is loaded anew, and what the guest
+    // before left behind is nobody's business.
+    if (const auto result = reset(); !result) {
+        end({.reason = EndReason::machine_failure,
+             .detail = "the machine cannot be reset: " + result.error().message});
+    }
+}
+
+base::Result<void> Pc::reset() {
+    base::log_info("{}: reset", options_.name);
+    suspended_ = false;
+    parts_.reset_all();
+    CUPULE_TRY(vm_->reset());
+    CUPULE_TRY(memory_->discard_all());
+    CUPULE_TRY(prepare_boot());
+    return start();
+}
+
+void Pc::suspend_machine() {
+    base::log_info("{}: suspended to RAM; the power button wakes it", options_.name);
+    suspended_ = true;
+}
+
+base::Result<void> Pc::resume(device::WakeSource source) {
+    suspended_ = false;
+    wiring_->platform->wake(source);
+    CUPULE_TRY(vm_->reset());
+    CUPULE_TRY(vm_->set_boot_state(waking_state(*memory_, firmware_)));
+    return start();
+}
+
+void Pc::end_machine(const End& end_of_run) {
+    end(end_of_run);
+}
+
+void Pc::press_power_button() {
+    if (!suspended_) {
+        wiring_->platform->press_power_button();
+    } else if (const auto result = resume(device::WakeSource::power_button); !result) {
+        end({.reason = EndReason::machine_failure,
+             .detail = "the machine cannot be woken: " + result.error().message});
+    }
+}
+
+void Pc::force_end(EndReason reason, std::string detail) {
+    wiring_->life_cycle.force_end(reason, std::move(detail));
+}
+
+}  // namespace cupule::machine

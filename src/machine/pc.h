@@ -1,0 +1,99 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "backend/stdio_channel.h"
+#include "base/error.h"
+#include "boot/loader.h"
+#include "event/event_loop.h"
+#include "hypervisor/vm.h"
+#include "io/io_dispatcher.h"
+#include "io/io_trace.h"
+#include "irq/interrupt_router.h"
+#include "machine/firmware.h"
+#include "machine/life_cycle.h"
+#include "machine/memory_layout.h"
+#include "machine/parts.h"
+#include "machine/pci_devices.h"
+#include "machine/platform_devices.h"
+#include "machine/serial_ports.h"
+#include "machine/vm_options.h"
+#include "memory/guest_memory.h"
+
+namespace cupule::machine {
+
+/// What a machine gets from the process around it; all of it outlives the machine.
+struct PcServices {
+    event::EventLoop& loop;
+    backend::StdioOwner& stdio;
+    std::function<base::Result<std::unique_ptr<hypervisor::Vm>>(const hypervisor::VmSpec&)> make_vm;
+};
+
+/// A PC: which parts, at which addresses, wired how, and its life from power-on to its end.
+/// Everything here belongs to the thread that runs the event loop.
+class Pc : private LifeCycle::Control {
+  public:
+    /// Puts the machine together; nothing runs yet. `loader` holds the opened kernel.
+    static base::Result<std::unique_ptr<Pc>> create(const VmOptions& options, PcServices services,
+                                                    boot::GuestLoader loader);
+    ~Pc() override;
+
+    /// Runs the event loop until the machine has ended.
+    base::Result<End> run();
+
+    /// As a person would: the guest decides what follows. Wakes a suspended machine.
+    void press_power_button();
+    /// Ends the machine without asking the guest.
+    void force_end(EndReason reason, std::string detail);
+
+    hypervisor::Vm& vm() { return *vm_; }
+    Parts& parts() { return parts_; }
+    const io::IoDispatcher& dispatcher() const { return *dispatcher_; }
+
+  private:
+    Pc(const VmOptions& options, PcServices services, boot::GuestLoader loader);
+
+    // Putting together, in this order.
+    base::Result<void> create_processors();
+    base::Result<void> create_memory();
+    base::Result<void> create_spine();
+    base::Result<void> create_devices();
+    FirmwareFacts firmware_facts() const;
+
+    /// What firmware would do: tables, BARs, links, the kernel in memory, the boot processor's
+    /// state.
+    base::Result<void> prepare_boot();
+    base::Result<void> start();
+    base::Result<void> reset();
+    base::Result<void> resume(device::WakeSource source);
+    void end(End end);
+
+    // LifeCycle::Control
+    void reset_machine(device::ResetKind kind) override;
+    void suspend_machine() override;
+    void end_machine(const End& end) override;
+
+    const VmOptions options_;
+    PcServices services_;
+    boot::GuestLoader loader_;
+    MemoryLayout layout_;
+    std::vector<std::uint32_t> apic_ids_;
+
+    // Destroyed from the bottom up, with the processors parked: devices, then what their lines and
+    // handlers lead to.
+    std::unique_ptr<memory::GuestMemory> memory_;
+    std::unique_ptr<io::IoTraceFile> trace_;
+    std::unique_ptr<io::IoDispatcher> dispatcher_;
+    Parts parts_;
+    std::unique_ptr<hypervisor::Vm> vm_;
+    struct Wiring;
+    std::unique_ptr<Wiring> wiring_;
+    FirmwareAddresses firmware_;
+    bool suspended_ = false;
+    std::optional<End> end_;
+};
+
+}  // namespace cupule::machine

@@ -1,0 +1,150 @@
+#include "machine/pci_devices.h"
+
+#include <utility>
+
+#include "device/bridge/host_bridge.h"
+#include "device/bridge/lpc_bridge.h"
+#include "irq/gsi_allocator.h"
+#include "machine/address_map.h"
+#include "pci/bar_allocator.h"
+#include "pci/bus.h"
+#include "pci/config_mechanism.h"
+#include "pci/config_router.h"
+#include "pci/intx_router.h"
+#include "pci/pirq_router.h"
+
+namespace cupule::machine {
+
+struct PciDevices::Impl {
+    explicit Impl(const PciDeviceContext& context)
+        : pirqs(context.interrupts),
+          gsis({first_intx_gsi}, {context.interrupts.gsi_count() - 1}),
+          intx(context.interrupts, gsis, pirqs),
+          root({context.dispatcher.ports(), context.dispatcher.mmio()}),
+          config(root),
+          mechanism(config, &context.reset_control, &context.reset_monitor),
+          ecam(config) {}
+
+    base::Result<void> map_config(const PciDeviceContext& context);
+    base::Result<void> add_slot(const SlotOptions& slot, const PciDeviceContext& context);
+    base::Result<void> put_on_bus(const SlotOptions& slot, pci::Function& function,
+                                  snapshot::Device& device, const PciDeviceContext& context);
+
+    pci::PirqRouter pirqs;
+    irq::GsiAllocator gsis;
+    pci::IntxRouter intx;
+    pci::Bus root;
+    pci::ConfigRouter config;
+    pci::ConfigMechanism mechanism;
+    pci::Ecam ecam;
+    std::vector<std::unique_ptr<device::HostBridge>> host_bridges;
+    std::unique_ptr<device::LpcBridge> lpc;
+    event::Monitor* lpc_monitor = nullptr;
+    acpi::LpcBridge lpc_place;
+};
+
+base::Result<void> PciDevices::Impl::map_config(const PciDeviceContext& context) {
+    CUPULE_TRY(context.dispatcher.ports().map_fixed({.base = pci::ConfigMechanism::first_port,
+                                                     .size = pci::ConfigMechanism::port_count,
+                                                     .handler = &mechanism,
+                                                     .monitor = nullptr,
+                                                     .name = "pci-config"}));
+    CUPULE_TRY(context.dispatcher.mmio().map_fixed({.base = ecam_base,
+                                                    .size = ecam_size,
+                                                    .handler = &ecam,
+                                                    .monitor = nullptr,
+                                                    .name = "pci-ecam"}));
+    context.dispatcher.set_pci_config(&config);
+    context.parts.add("pci-config", mechanism, context.parts.new_monitor());
+    return {};
+}
+
+base::Result<void> PciDevices::Impl::put_on_bus(const SlotOptions& slot, pci::Function& function,
+                                                snapshot::Device& device,
+                                                const PciDeviceContext& context) {
+    event::Monitor& monitor = context.parts.new_monitor();
+    CUPULE_TRY(root.add(slot.slot, slot.function, function, monitor, slot.device));
+    context.parts.add(fmt::format("00:{:02x}.{} {}", slot.slot, slot.function, slot.device), device,
+                      monitor);
+    if (&device == lpc.get()) {
+        lpc_monitor = &monitor;
+    }
+    return {};
+}
+
+base::Result<void> PciDevices::Impl::add_slot(const SlotOptions& slot,
+                                              const PciDeviceContext& context) {
+    if (slot.bus != 0) {
+        return base::fail("-s {}:{}:{},{}: there is only bus 0; name the slot as {}:{}", slot.bus,
+                          slot.slot, slot.function, slot.device, slot.slot, slot.function);
+    }
+    if (slot.device == "hostbridge" || slot.device == "amd_hostbridge") {
+        const auto model = slot.device == "hostbridge" ? device::HostBridgeModel::acrn
+                                                       : device::HostBridgeModel::amd;
+        auto& bridge = *host_bridges.emplace_back(std::make_unique<device::HostBridge>(model));
+        return put_on_bus(slot, bridge.function(), bridge, context);
+    }
+    if (slot.device == "lpc") {
+        if (lpc) {
+            return base::fail("-s {}:{},lpc: there is an LPC bridge already at {}:{}", slot.slot,
+                              slot.function, lpc_place.device, lpc_place.function);
+        }
+        lpc = std::make_unique<device::LpcBridge>(pirqs);
+        lpc_place.device = slot.slot;
+        lpc_place.function = slot.function;
+        return put_on_bus(slot, lpc->function(), *lpc, context);
+    }
+    return base::fail("-s {}:{},{}: this build has no such device", slot.slot, slot.function,
+                      slot.device);
+}
+
+base::Result<std::unique_ptr<PciDevices>> PciDevices::create(
+    const std::vector<SlotOptions>& slots, const PciDeviceContext& context,
+    const std::vector<unsigned>& isa_irqs) {
+    auto impl = std::make_unique<Impl>(context);
+    CUPULE_TRY(impl->map_config(context));
+    for (const SlotOptions& slot : slots) {
+        CUPULE_TRY(impl->add_slot(slot, context));
+    }
+    CUPULE_TRY(impl->root.validate());
+    for (const unsigned irq : isa_irqs) {
+        impl->intx.reserve_irq(irq);
+    }
+    impl->intx.count_irq_use(sci_irq);
+    impl->intx.connect(impl->root);
+    return std::unique_ptr<PciDevices>(new PciDevices(std::move(impl)));
+}
+
+PciDevices::PciDevices(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+PciDevices::~PciDevices() = default;
+
+base::Result<void> PciDevices::program() {
+    CUPULE_TRY(pci::assign_resources(impl_->root,
+                                     {.ports = {pci_ports_base, pci_ports_end - 1},
+                                      .memory_32 = {pci_window_32_base, pci_window_32_end - 1},
+                                      .memory_64 = {pci_window_64_base, pci_window_64_end - 1}}));
+    if (impl_->lpc) {
+        event::MutexLock lock(*impl_->lpc_monitor);
+        impl_->lpc->program_links(impl_->intx.link_irqs());
+    }
+    impl_->intx.assign_interrupt_lines();
+    return {};
+}
+
+std::vector<acpi::PciRoute> PciDevices::routes() const {
+    std::vector<acpi::PciRoute> result;
+    for (const pci::IntxRoute& route : impl_->intx.routes()) {
+        result.push_back({.device = route.device,
+                          .pin = static_cast<std::uint8_t>(route.pin - 1),
+                          .gsi = route.gsi.value,
+                          .pirq_link = impl_->lpc ? std::optional(route.link) : std::nullopt});
+    }
+    return result;
+}
+
+std::optional<acpi::LpcBridge> PciDevices::lpc() const {
+    return impl_->lpc ? std::optional(impl_->lpc_place) : std::nullopt;
+}
+
+}  // namespace cupule::machine

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "acpi/platform.h"
+#include "base/error.h"
+#include "io/io_dispatcher.h"
+#include "irq/interrupt_router.h"
+#include "machine/parts.h"
+#include "machine/vm_options.h"
+
+namespace cupule::machine {
+
+/// What a PCI device may be made from; the catalogue's factories take what they need.
+struct PciDeviceContext {
+    io::IoDispatcher& dispatcher;
+    irq::InterruptRouter& interrupts;
+    Parts& parts;
+    /// Who answers byte accesses to port 0xCF9, and its lock.
+    io::IoHandler& reset_control;
+    event::Monitor& reset_monitor;
+};
+
+/// The PCI side of the machine: the root bus, its functions as `-s` asks for them, both ways to
+/// their configuration space, and where their interrupts lead.
+class PciDevices {
+  public:
+    /// `isa_irqs`: those that other devices drive by edges, which no link may share.
+    static base::Result<std::unique_ptr<PciDevices>> create(const std::vector<SlotOptions>& slots,
+                                                            const PciDeviceContext& context,
+                                                            const std::vector<unsigned>& isa_irqs);
+    ~PciDevices();
+
+    /// What firmware does after power-on and reset: BARs, bus numbers, links, interrupt lines.
+    base::Result<void> program();
+
+    std::vector<acpi::PciRoute> routes() const;
+    /// The ISA bridge's place, when there is one.
+    std::optional<acpi::LpcBridge> lpc() const;
+
+  private:
+    struct Impl;
+    explicit PciDevices(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cupule::machine
