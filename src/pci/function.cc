@@ -306,7 +306,6 @@ void Function::visit(snapshot::Visitor& visitor) {
     }
     visitor.end();
     if (visitor.restoring()) {
-        intx_asserted_ &= attributes_.uses_intx;
         refresh();
     }
 }

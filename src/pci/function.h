@@ -125,6 +125,8 @@ class Function {
 
     /// The INTx pin as a line: give it to whatever raises this function's interrupt.
     irq::LevelLine& intx() { return intx_; }
+    /// What the device drives the pin to, before INTX_DISABLE and message modes gate it.
+    bool intx_asserted() const { return intx_asserted_; }
     /// Whether the guest lets the function write memory (DMA and messages).
     bool bus_master() const;
     /// Back to the power-on state: BARs at 0 and not decoding, INTx low, parts reset.

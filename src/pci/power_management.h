@@ -15,6 +15,7 @@ class PowerManagement : public FunctionPart {
     bool decodes() const override { return in_d0(); }
     bool replaces_intx() const override { return !in_d0(); }
     void config_written(std::uint64_t offset, unsigned size) override;
+    void reset() override { state_ = 0; }
     void visit(snapshot::Visitor& visitor) override;
 
   private:
@@ -25,9 +26,6 @@ class PowerManagement : public FunctionPart {
     const std::uint16_t offset_;
     /// The state before a write, for writes of states that do not exist.
     std::uint8_t state_ = 0;
-
-  public:
-    void reset() override { state_ = 0; }
 };
 
 }  // namespace cupule::pci
