@@ -300,7 +300,9 @@ std::uint8_t PitCounter::read_count(std::uint64_t now_ns) {
     }
     const bool latched = state_.latched_bytes != 0;
     const std::uint16_t value = latched ? state_.latched_count : count(now_ns);
-    state_.latched_bytes -= latched ? 1 : 0;
+    if (latched) {
+        --state_.latched_bytes;
+    }
     bool high = false;
     switch (control_access.of(state_.control)) {
         case access_low:

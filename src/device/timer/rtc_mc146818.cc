@@ -75,8 +75,9 @@ constexpr std::uint64_t crystal_hz = 32'768;
 constexpr std::int64_t day_s = 86'400;
 /// The host's wall clock may be set while an alarm is waited for: look again this often.
 constexpr std::int64_t alarm_look_again_ns = 60 * second_ns;
-/// About 190 years either way: sums with the wall clock stay far from overflow.
-constexpr std::int64_t offset_max_ns = 6'000'000'000 * second_ns;
+/// The guest's time stays within 1897 and 2201, whatever a snapshot says: no sum overflows there.
+constexpr std::int64_t guest_ns_min = -2'300'000'000 * second_ns;
+constexpr std::int64_t guest_ns_max = 7'300'000'000 * second_ns;
 
 constexpr std::int64_t floor_divide(std::int64_t value, std::int64_t by) {
     return value / by - (value % by < 0 ? 1 : 0);
@@ -318,8 +319,8 @@ void RtcMc146818::load_time() {
                                std::min(decode(state_.cells[cell_minute]), 59U) * 60 +
                                std::min(decode(state_.cells[cell_second]), 59U);
     const std::int64_t delta_s = new_s - guest_s();
-    state_.offset_ns =
-        std::clamp(state_.offset_ns + delta_s * second_ns, -offset_max_ns, offset_max_ns);
+    const std::int64_t within_second_ns = floor_modulo(guest_ns(), second_ns);
+    state_.offset_ns = new_s * second_ns + within_second_ns - clock_.wall_ns();
     state_.update_seen_s = guest_s();
     if (delta_s != 0 && observer_ != nullptr) {
         observer_->rtc_time_set(delta_s);
@@ -498,7 +499,8 @@ void RtcMc146818::visit(snapshot::Visitor& visitor) {
     }
     state_.register_a = register_a::update_in_progress.clear(state_.register_a);
     state_.flags &= register_c::flags;
-    state_.offset_ns = std::clamp(state_.offset_ns, -offset_max_ns, offset_max_ns);
+    const std::int64_t wall_ns = clock_.wall_ns();
+    state_.offset_ns = std::clamp(state_.offset_ns, guest_ns_min - wall_ns, guest_ns_max - wall_ns);
     state_.update_seen_s = guest_s();
     state_.periodic_seen = 0;
     state_.periodic_base_ns = clock_.now_ns() - std::min(periodic_phase_ns, event::ns_per_s);
