@@ -29,6 +29,8 @@ inline constexpr std::uint64_t hpet_base = 0xFED0'0000;
 inline constexpr std::uint64_t local_apic_base = 0xFEE0'0000;
 
 inline constexpr std::uint64_t pit_port = 0x40;
+inline constexpr std::uint64_t i8042_data_port = 0x60;
+inline constexpr std::uint64_t i8042_command_port = 0x64;
 inline constexpr std::uint64_t system_control_port = 0x61;
 inline constexpr std::uint64_t rtc_port = 0x70;
 inline constexpr std::uint64_t post_port = 0x80;
@@ -39,6 +41,8 @@ inline constexpr std::uint64_t pm1_event_port = 0x400;
 inline constexpr std::uint64_t pm1_control_port = 0x404;
 inline constexpr std::uint64_t pm_timer_port = 0x408;
 
+inline constexpr std::uint32_t keyboard_irq = 1;
+inline constexpr std::uint32_t mouse_irq = 12;
 inline constexpr std::uint32_t rtc_irq = 8;
 inline constexpr std::uint32_t sci_irq = 9;
 inline constexpr std::uint32_t first_intx_gsi = 16;

@@ -7,6 +7,7 @@
 #include "acpi/table_set.h"
 #include "base/log.h"
 #include "device/platform/acpi_pm.h"
+#include "device/timer/hpet.h"
 #include "machine/address_map.h"
 
 namespace cupule::machine {
@@ -53,9 +54,8 @@ acpi::PlatformDescription describe_platform(const FirmwareFacts& facts) {
         platform.power.s3_sleep_type.reset();
     }
     platform.legacy.serial_ports = facts.serial_ports;
-    platform.hpet = acpi::Hpet{.base = hpet_base,
-                               .event_timer_block_id = facts.hpet_event_timer_block_id,
-                               .tick_minimum = 0x80};
+    platform.hpet = acpi::Hpet{
+        .base = hpet_base, .event_timer_block_id = device::Hpet::block_id, .tick_minimum = 0x80};
     platform.pci.port_windows = port_windows(facts.serial_ports);
     platform.pci.memory_windows = {{pci_window_32_base, pci_window_32_end - pci_window_32_base}};
     platform.pci.memory_windows_64 = {{pci_window_64_base, pci_window_64_end - pci_window_64_base}};

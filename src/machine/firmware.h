@@ -19,7 +19,6 @@ struct FirmwareFacts {
     std::vector<acpi::PciRoute> intx_routes;
     std::optional<acpi::LpcBridge> lpc;
     std::vector<acpi::SerialPort> serial_ports;
-    std::uint32_t hpet_event_timer_block_id = 0;
     bool suspend_to_ram = true;
     std::vector<acpi::AmlContribution> contributions;
 };

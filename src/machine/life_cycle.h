@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "device/input/i8042.h"
 #include "device/platform/machine_requests.h"
 #include "event/event_loop.h"
 #include "event/mutex.h"
@@ -39,6 +40,7 @@ struct End {
 class LifeCycle : public device::ResetRequests,
                   public device::SleepRequests,
                   public device::DebugExitRequests,
+                  public device::ResetLine,
                   public hypervisor::VmEvents {
   public:
     /// What the control thread does; called on the event loop with no lock held.
@@ -58,6 +60,7 @@ class LifeCycle : public device::ResetRequests,
     void power_off() override;
     void suspend_to_ram() override;
     void debug_exit(std::uint32_t value) override;
+    void pulse_reset() override { reset(device::ResetKind::full); }
 
     // From the hypervisor, on a vCPU's thread.
     void vm_stopped(hypervisor::VmStop reason, const std::string& detail) override;

@@ -111,8 +111,7 @@ FirmwareFacts Pc::firmware_facts() const {
             .low_ram_end = layout_.low_ram_end,
             .intx_routes = wiring_->pci->routes(),
             .lpc = wiring_->pci->lpc(),
-            .serial_ports = wiring_->serial->describe(),
-            .hpet_event_timer_block_id = wiring_->platform->hpet_event_timer_block_id()};
+            .serial_ports = wiring_->serial->describe()};
 }
 
 // The life of the machine.

@@ -1,6 +1,7 @@
 #include "machine/platform_devices.h"
 
 #include <utility>
+#include <vector>
 
 #include "machine/address_map.h"
 
@@ -83,10 +84,11 @@ class PlatformDevices::Clocks : private device::RtcObserver {
           pit_monitor_(parts.new_monitor()),
           rtc_line_(interrupts.make_level_line({rtc_irq})),
           pit_line_(interrupts.make_edge_line({0})),
+          gates(*pit_line_, *rtc_line_),
           rtc_timers_(loop, rtc_monitor_),
           pit_timers_(loop, pit_monitor_),
-          rtc_(*rtc_line_, loop.clock(), rtc_timers_, ram),
-          pit_(*pit_line_, loop.clock(), pit_timers_) {
+          rtc_(gates.rtc(), loop.clock(), rtc_timers_, ram),
+          pit_(gates.pit(), loop.clock(), pit_timers_) {
         rtc_.set_observer(this);
     }
 
@@ -120,15 +122,89 @@ class PlatformDevices::Clocks : private device::RtcObserver {
     event::Monitor& pit_monitor_;
     std::unique_ptr<irq::LevelLine> rtc_line_;
     std::unique_ptr<irq::EdgeLine> pit_line_;
+
+  public:
+    /// The HPET takes the lines of both over.
+    device::LegacyTimerGates gates;
+
+  private:
     event::MonitorTimers rtc_timers_;
     event::MonitorTimers pit_timers_;
     device::RtcMc146818 rtc_;
     device::Pit8254 pit_;
 };
 
+class PlatformDevices::HighPrecisionTimer {
+  public:
+    HighPrecisionTimer(irq::InterruptRouter& interrupts, irq::MessageSink& messages,
+                       event::EventLoop& loop, device::LegacyReplacement& gates, Parts& parts)
+        : monitor_(parts.new_monitor()),
+          timers_(loop, monitor_),
+          hpet_(make_outputs(interrupts), messages, gates, loop.clock(), timers_) {}
+
+    base::Result<void> map(io::IoDispatcher& dispatcher, Parts& parts) {
+        CUPULE_TRY(dispatcher.mmio().map_fixed({.base = hpet_base,
+                                                .size = device::Hpet::mmio_size,
+                                                .handler = &hpet_,
+                                                .monitor = &monitor_,
+                                                .name = "hpet"}));
+        parts.add("hpet", hpet_, monitor_);
+        return {};
+    }
+
+  private:
+    device::HpetOutput make_output(irq::InterruptRouter& interrupts, irq::Gsi gsi) {
+        lines_.push_back({interrupts.make_edge_line(gsi), interrupts.make_level_line(gsi)});
+        return {.edge = lines_.back().first.get(), .level = lines_.back().second.get()};
+    }
+
+    device::HpetOutputs make_outputs(irq::InterruptRouter& interrupts) {
+        device::HpetOutputs outputs;
+        outputs.legacy = {make_output(interrupts, {0}), make_output(interrupts, {rtc_irq})};
+        const auto [first, last] = hpet_gsis(interrupts.gsi_count());
+        for (unsigned gsi = first; gsi <= last; ++gsi) {
+            outputs.gsi.at(gsi) = make_output(interrupts, {gsi});
+        }
+        return outputs;
+    }
+
+    event::Monitor& monitor_;
+    event::MonitorTimers timers_;
+    std::vector<std::pair<std::unique_ptr<irq::EdgeLine>, std::unique_ptr<irq::LevelLine>>> lines_;
+    device::Hpet hpet_;
+};
+
+class PlatformDevices::Keyboard {
+  public:
+    Keyboard(irq::InterruptRouter& interrupts, device::ResetLine& reset_line, Parts& parts)
+        : monitor_(parts.new_monitor()),
+          keyboard_line_(interrupts.make_level_line({keyboard_irq})),
+          mouse_line_(interrupts.make_level_line({mouse_irq})),
+          i8042_(*keyboard_line_, *mouse_line_, reset_line) {}
+
+    base::Result<void> map(io::IoDispatcher& dispatcher, Parts& parts) {
+        CUPULE_TRY(
+            map_ports(dispatcher, i8042_data_port, 1, i8042_.data_port(), monitor_, "i8042"));
+        CUPULE_TRY(
+            map_ports(dispatcher, i8042_command_port, 1, i8042_.command_port(), monitor_, "i8042"));
+        parts.add("i8042", i8042_, monitor_);
+        return {};
+    }
+
+  private:
+    event::Monitor& monitor_;
+    std::unique_ptr<irq::LevelLine> keyboard_line_;
+    std::unique_ptr<irq::LevelLine> mouse_line_;
+    device::I8042 i8042_;
+};
+
+std::pair<unsigned, unsigned> hpet_gsis(unsigned gsi_count) {
+    return gsi_count >= 32 ? std::pair(24U, 31U) : std::pair(gsi_count - 4, gsi_count - 1);
+}
+
 base::Result<std::unique_ptr<PlatformDevices>> PlatformDevices::create(
     const PlatformDeviceOptions& options, io::IoDispatcher& dispatcher,
-    irq::InterruptRouter& interrupts, irq::MessageSink& /*messages*/, event::EventLoop& loop,
+    irq::InterruptRouter& interrupts, irq::MessageSink& messages, event::EventLoop& loop,
     LifeCycle& life_cycle, Parts& parts) {
     std::unique_ptr<PlatformDevices> devices(new PlatformDevices);
     devices->power_ = std::make_unique<Power>(interrupts, loop, life_cycle, parts);
@@ -136,6 +212,11 @@ base::Result<std::unique_ptr<PlatformDevices>> PlatformDevices::create(
     devices->clocks_ =
         std::make_unique<Clocks>(options.ram, interrupts, loop, *devices->power_, parts);
     CUPULE_TRY(devices->clocks_->map(dispatcher, parts));
+    devices->hpet_ = std::make_unique<HighPrecisionTimer>(interrupts, messages, loop,
+                                                          devices->clocks_->gates, parts);
+    CUPULE_TRY(devices->hpet_->map(dispatcher, parts));
+    devices->keyboard_ = std::make_unique<Keyboard>(interrupts, life_cycle, parts);
+    CUPULE_TRY(devices->keyboard_->map(dispatcher, parts));
     return devices;
 }
 
@@ -158,10 +239,6 @@ io::IoHandler& PlatformDevices::reset_control() {
 
 event::Monitor& PlatformDevices::reset_monitor() {
     return power_->reset_monitor;
-}
-
-std::uint32_t PlatformDevices::hpet_event_timer_block_id() const {
-    return 0;
 }
 
 }  // namespace cupule::machine

@@ -2,12 +2,16 @@
 
 #include <array>
 #include <memory>
+#include <utility>
 
 #include "base/error.h"
+#include "device/input/i8042.h"
 #include "device/platform/acpi_pm.h"
 #include "device/platform/debug_exit.h"
 #include "device/platform/post_code.h"
 #include "device/platform/reset_control.h"
+#include "device/timer/hpet.h"
+#include "device/timer/line_gate.h"
 #include "device/timer/pit_8254.h"
 #include "device/timer/rtc_mc146818.h"
 #include "event/event_loop.h"
@@ -22,6 +26,9 @@ struct PlatformDeviceOptions {
     device::RamSizes ram;
     bool debug_exit = false;
 };
+
+/// GSIs that HPET comparators may use: the last four of KVM's 24, or 24 to 31 of ACRN's 48.
+std::pair<unsigned, unsigned> hpet_gsis(unsigned gsi_count);
 
 /// The parts every PC has at fixed places: clocks, timers, power, keyboard controller. Maps them
 /// and registers them with `parts`.
@@ -41,16 +48,18 @@ class PlatformDevices {
     /// The reset control register shares its port with PCI configuration mechanism 1.
     io::IoHandler& reset_control();
     event::Monitor& reset_monitor();
-    /// The low half of the HPET's capabilities, which ACPI repeats.
-    std::uint32_t hpet_event_timer_block_id() const;
 
   private:
     class Clocks;
+    class HighPrecisionTimer;
+    class Keyboard;
     class Power;
     PlatformDevices();
 
-    std::unique_ptr<Clocks> clocks_;
     std::unique_ptr<Power> power_;
+    std::unique_ptr<Clocks> clocks_;
+    std::unique_ptr<HighPrecisionTimer> hpet_;
+    std::unique_ptr<Keyboard> keyboard_;
 };
 
 }  // namespace cupule::machine

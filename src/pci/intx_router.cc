@@ -72,8 +72,8 @@ void IntxRouter::connect_bus(const Bus& bus, const Path& path) {
     }
     bus.for_each([&](unsigned device, unsigned /*number*/, const BusEntry& entry) {
         if (entry.bridge != nullptr) {
-            Path behind{static_cast<std::uint8_t>(device)};
-            behind.insert(behind.end(), path.begin(), path.end());
+            Path behind = path;
+            behind.insert(behind.begin(), static_cast<std::uint8_t>(device));
             connect_bus(entry.bridge->secondary(), behind);
         }
     });
