@@ -15,7 +15,7 @@ namespace cupule::backend {
 namespace {
 
 bool would_block(int code) {
-    return code == EAGAIN || code == EWOULDBLOCK || code == EINTR;
+    return code == EAGAIN || code == EINTR;
 }
 
 }  // namespace

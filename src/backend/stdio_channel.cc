@@ -67,7 +67,7 @@ class StdioChannel : public FdChannel {
         std::size_t kept = 0;
         for (const std::uint8_t byte : bytes) {
             if (std::exchange(escaped_, false)) {
-                kept += escape(byte, bytes[kept]) ? 1 : 0;
+                kept += escape(byte, bytes[kept]) ? 1U : 0U;
             } else if (byte == escape_key) {
                 escaped_ = true;
             } else {
