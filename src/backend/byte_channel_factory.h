@@ -27,9 +27,9 @@ enum class ChannelKind : std::uint8_t {
 struct ChannelSpec {
     ChannelKind kind = ChannelKind::null;
     /// The path; for pty the symbolic link, which may be empty.
-    std::string path;
+    std::string path{};
     /// tcp only.
-    std::string address;
+    std::string address{};
     std::uint16_t port = 0;
 
     bool operator==(const ChannelSpec&) const = default;
