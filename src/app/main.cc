@@ -5,7 +5,11 @@
 #include <vector>
 
 #include "app/commands.h"
+#include "app/exit_codes.h"
+#include "app/logging.h"
 #include "app/run.h"
+#include "base/log.h"
+#include "event/system_clock.h"
 
 namespace {
 
@@ -22,6 +26,21 @@ void write_all(int fd, std::string_view text) {
     }
 }
 
+/// The machine with the log as the options want it.
+int run_with_log(const cupule::app::VmOptions& options) {
+    const cupule::event::SystemClock clock;
+    const auto logger = cupule::app::Logger::create(options.logger, options.name, {}, clock);
+    if (!logger) {
+        cupule::base::log_error("option --logger_setting: {}", logger.error().message);
+        return cupule::app::exit_failure;
+    }
+    cupule::base::set_log_sink(logger->get());
+    cupule::base::set_log_level((*logger)->level());
+    const int status = cupule::app::run_machine(options);
+    cupule::base::set_log_sink(nullptr);
+    return status;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -30,7 +49,7 @@ int main(int argc, char** argv) {
         .print = [](std::string_view text) { write_all(STDOUT_FILENO, text); },
         .complain = [](std::string_view text) { write_all(STDERR_FILENO, text); },
         .host = cupule::app::host_queries(),
-        .run_machine = cupule::app::run_machine,
+        .run_machine = run_with_log,
     };
     return cupule::app::run_program(words, context);
 }

@@ -197,7 +197,7 @@ void check_serial_ports(const VmOptions& options, const HostQueries& host, Probl
             problems.error(exit_bad_value, "{}: the port is there already", option);
         }
         seen.push_back(serial.port);
-        stdio_users += serial.backend == "stdio" ? 1 : 0;
+        stdio_users += serial.backend == "stdio" ? 1U : 0U;
         if (serial.backend.empty()) {
             continue;
         }

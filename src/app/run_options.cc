@@ -268,7 +268,7 @@ class Builder {
         if (request_.action == RunAction::help || request_.action == RunAction::version) {
             return;
         }
-        if (positionals.empty()) {
+        if (positionals.empty() || positionals[0].empty()) {
             problems_.error(exit_failure,
                             "the name of the virtual machine is missing: it is the last word");
             return;

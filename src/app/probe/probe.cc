@@ -144,7 +144,7 @@ Capability probe_vfio(const ProbeHost& host) {
     }
     std::size_t groups = 0;
     for (const std::string& name : directory_entries(host.root + "/dev/vfio")) {
-        groups += name != "vfio" && name != "devices" ? 1 : 0;
+        groups += name != "vfio" && name != "devices" ? 1U : 0U;
     }
     capability.reason += fmt::format(", {} group{} bound", groups, groups == 1 ? "" : "s");
     return capability;

@@ -11,12 +11,12 @@ namespace cupule::app {
 /// One thing the host can do, or cannot.
 struct Capability {
     /// Stable, for scripts: "kvm-usable".
-    std::string name;
+    std::string name = {};
     bool available = false;
     /// What was found.
-    std::string reason;
+    std::string reason = {};
     /// What to do about a "no"; empty with a "yes" and where nothing helps.
-    std::string mend;
+    std::string mend = {};
 };
 
 /// What the probe looks at; tests give a directory of their own.

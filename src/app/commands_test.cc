@@ -1,0 +1,136 @@
+#include "app/commands.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "app/files.h"
+#include "app/help.h"
+#include "app/option_schema.h"
+#include "machine/device_catalogue.h"
+
+namespace cupule::app {
+namespace {
+
+using testing::HasSubstr;
+using testing::MatchesRegex;
+using testing::StartsWith;
+
+struct Output {
+    int status = 0;
+    std::string out;
+    std::string errors;
+    std::vector<std::string> ran;
+};
+
+Output call(const std::vector<std::string_view>& words) {
+    Output output;
+    const CommandContext context{
+        .print = [&output](std::string_view text) { output.out += text; },
+        .complain = [&output](std::string_view text) { output.errors += text; },
+        .host = {.file_size = [](const std::string&) -> base::Result<std::uint64_t> { return 1; },
+                 .cpus = [] { return HostCpus{}; },
+                 .check_channel = [](std::string_view) { return base::Result<void>{}; }},
+        .run_machine =
+            [&output](const VmOptions& options) {
+                output.ran.push_back(options.name);
+                return 7;
+            }};
+    output.status = run_program(words, context);
+    return output;
+}
+
+TEST(Commands, RunRunsTheMachineAndReturnsItsStatus) {
+    for (const std::vector<std::string_view>& words :
+         {std::vector<std::string_view>{"./cupule", "run", "-k", "/k", "vm"},
+          std::vector<std::string_view>{"/usr/bin/acrn-dm", "-k", "/k", "vm"}}) {
+        const Output output = call(words);
+        EXPECT_EQ(output.status, 7);
+        EXPECT_EQ(output.ran, std::vector<std::string>{"vm"});
+    }
+}
+
+TEST(Commands, CheckReportsAllProblemsAndRunsNothing) {
+    const Output good = call({"cupule", "run", "--check", "-k", "/k", "vm"});
+    EXPECT_EQ(good.status, 0);
+    EXPECT_TRUE(good.ran.empty());
+    EXPECT_EQ(good.errors, "");
+    const Output bad = call({"cupule", "run", "--check", "-m", "x", "--cpus=0", "-s", "1,foo"});
+    EXPECT_EQ(bad.status, 64);
+    EXPECT_TRUE(bad.ran.empty());
+    EXPECT_EQ(std::ranges::count(bad.errors, '\n'), 6);
+}
+
+TEST(Commands, EveryLineOfAProblemBeginsWithTheProgramsName) {
+    const Output output = call({"cupule", "run", "-A", "--bogus", "-m1"});
+    EXPECT_EQ(output.status, 1);
+    EXPECT_TRUE(output.ran.empty());
+    std::size_t begin = 0;
+    while (begin < output.errors.size()) {
+        EXPECT_THAT(output.errors.substr(begin), StartsWith("cupule: "));
+        begin = output.errors.find('\n', begin) + 1;
+    }
+}
+
+TEST(Commands, HelpAndVersionGoToStandardOutput) {
+    EXPECT_THAT(call({"cupule", "run", "-h"}).out, HasSubstr("-m, --memsize SIZE(K|M|G)"));
+    EXPECT_THAT(call({"acrn-dm", "-v"}).out, MatchesRegex("DM: .*-.*-.* build by .*@.*\n"));
+    EXPECT_THAT(call({"cupule", "version"}).out, StartsWith("cupule "));
+    EXPECT_THAT(call({"cupule", "help"}).out, HasSubstr("probe [--json]"));
+    EXPECT_EQ(call({"cupule", "run", "-h"}).status, 0);
+}
+
+TEST(Commands, AWordThatIsNoCommandSuggestsTheNearest) {
+    EXPECT_THAT(call({"cupule", "porbe"}).errors, HasSubstr("did you mean 'probe'?"));
+    EXPECT_EQ(call({"cupule", "porbe"}).status, 1);
+    EXPECT_EQ(call({"cupule"}).status, 1);
+    EXPECT_THAT(call({"cupule", "devices", "--xml"}).errors,
+                HasSubstr("'--xml' is not known; it takes --json --markdown"));
+}
+
+TEST(Commands, HelpNamesEveryOptionWithItsGrammar) {
+    const std::string help = run_help();
+    for (const OptionInfo& option : option_schema()) {
+        EXPECT_THAT(help, HasSubstr(fmt::format("--{}", option.long_name)));
+        EXPECT_THAT(help, HasSubstr(std::string(option.grammar)));
+    }
+}
+
+TEST(Commands, DevicesAreListedInEveryForm) {
+    const auto list = nlohmann::json::parse(devices_json(), nullptr, false);
+    ASSERT_FALSE(list.is_discarded());
+    ASSERT_EQ(list.size(), machine::device_catalogue().size());
+    EXPECT_EQ(list[0]["name"], "ahci");
+    EXPECT_EQ(list[0]["status"], "planned");
+    for (const machine::DeviceInfo& device : machine::device_catalogue()) {
+        EXPECT_THAT(devices_text(), HasSubstr(std::string(device.name)));
+    }
+}
+
+// After a change of the schema: `cupule help --markdown > docs/command_line.md` and
+// `cupule devices --markdown > docs/devices.md`.
+TEST(Commands, TheCommittedDocsAreCurrent) {
+    EXPECT_EQ(read_file("docs/command_line.md").value_or(""), command_line_markdown());
+    EXPECT_EQ(read_file("docs/devices.md").value_or(""), devices_markdown());
+}
+
+TEST(Commands, TheSchemasNamesAndLettersAreUnique) {
+    std::vector<std::string_view> names;
+    std::string letters;
+    for (const OptionInfo& option : option_schema()) {
+        EXPECT_EQ(std::ranges::count(names, option.long_name), 0) << option.long_name;
+        names.push_back(option.long_name);
+        if (option.short_letter != 0) {
+            EXPECT_EQ(letters.find(option.short_letter), std::string::npos) << option.long_name;
+            letters += option.short_letter;
+        }
+        EXPECT_EQ(option.grammar.empty(), option.argument == OptionArgument::none);
+    }
+    // acrn-dm's, all of them and no more.
+    std::ranges::sort(letters);
+    EXPECT_EQ(letters, "ABEGUYhiklmrsv");
+}
+
+}  // namespace
+}  // namespace cupule::app
