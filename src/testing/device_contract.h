@@ -20,11 +20,11 @@ struct ContractRange {
 /// A device with everything it needs, made anew for each property.
 struct ContractSubject {
     /// Keeps the device and its fakes alive.
-    std::shared_ptr<void> owner;
+    std::shared_ptr<void> owner{};
     snapshot::Device* device = nullptr;
-    std::vector<ContractRange> ranges;
+    std::vector<ContractRange> ranges{};
     /// Lets time pass and other outside events happen; may be empty.
-    std::function<void(std::uint64_t random)> disturb;
+    std::function<void(std::uint64_t random)> disturb{};
 };
 
 using ContractFactory = std::function<ContractSubject()>;
