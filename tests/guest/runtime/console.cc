@@ -1,6 +1,7 @@
 #include "runtime/console.h"
 
 #include "runtime/acpi.h"
+#include "runtime/boot_info.h"
 #include "runtime/cpu.h"
 
 namespace cupule::guest {
@@ -72,6 +73,8 @@ void put(Hex number) {
         put("0123456789abcdef"[(number.value >> shift) & 15]);
     }
 }
+
+bool is_strict() { return option_is("strict", "1"); }
 
 void count_check(bool passed) { ++(passed ? count.passed : count.failed); }
 
