@@ -18,7 +18,6 @@ constexpr std::uint16_t system_port_b = 0x61;
 constexpr std::uint8_t gate_2 = 1;
 constexpr std::uint8_t out_2 = 0x20;
 constexpr std::uint16_t ten_ms = 11'932;
-constexpr std::uint16_t one_khz = 1'193;
 
 void program(std::uint8_t channel, std::uint8_t mode, std::uint16_t count) {
     out8(control_port, static_cast<std::uint8_t>((channel << 6) | 0x30 | (mode << 1)));
@@ -74,15 +73,15 @@ void check_latch_and_status() {
     const std::uint16_t live = read_count(0);
     const auto gap = static_cast<std::uint16_t>(latched - live);
     check("pit_latch_holds_the_count", gap > 2 * 1193, "latched ", latched, " live ", live);
-    program(0, 2, one_khz);
-    wait_ms(2);
+    program(0, 2, ten_ms);
+    wait_ms(12);
     const std::uint8_t status = read_status(0);
     check("pit_status_tells_mode_and_access", (status & 0x7F) == 0x34, Hex{status});
     bool within = true;
     for (int i = 0; i < 200; ++i) {
-        within = within && latch_and_read(0) <= one_khz;
+        within = within && latch_and_read(0) <= ten_ms;
     }
-    check("pit_count_stays_below_its_reload_value", within, "above ", one_khz);
+    check("pit_count_stays_below_its_reload_value", within, "above ", ten_ms);
 }
 
 void check_bcd() {
@@ -116,12 +115,12 @@ void check_interrupts_by_pic() {
     program(0, 0, 0xFFFF);
     check("pit_mode_0_output_starts_low", (read_status(0) & 0x80) == 0, Hex{read_status(0)});
     check_one_shot("pit_mode_4_interrupts_once", vector, 10'000, [] { program(0, 4, ten_ms); });
-    program(0, 2, one_khz);
-    check_rate("pit_mode_2_interrupts_periodically", vector, 1000);
-    program(0, 3, one_khz);
-    check_rate("pit_mode_3_interrupts_periodically", vector, 1000);
+    program(0, 2, ten_ms);
+    check_rate("pit_mode_2_interrupts_periodically", vector, 100);
+    program(0, 3, ten_ms);
+    check_rate("pit_mode_3_interrupts_periodically", vector, 100);
     pic_unmask_only(0);
-    const std::uint32_t masked = count_for(vector, 10);
+    const std::uint32_t masked = count_for(vector, 30);
     check("pit_masked_at_the_pic_is_silent", masked == 0, masked);
     pic_connect(false);
 }
@@ -130,9 +129,9 @@ void check_interrupts_by_io_apic() {
     const std::uint32_t pin = isa_route(0).pin;
     print("# PIT is on I/O APIC pin ", pin);
     expect(timer_vector, EndOfInterrupt::local_apic);
-    program(0, 2, one_khz);
+    program(0, 2, ten_ms);
     io_apic_route(pin, timer_vector, 0);
-    check_rate("pit_interrupts_by_io_apic", timer_vector, 1000);
+    check_rate("pit_interrupts_by_io_apic", timer_vector, 100);
     program(0, 0, 0xFFFF);
     io_apic_mask(pin);
     io_apic_route(pin, timer_vector, 0);
