@@ -18,7 +18,7 @@ inline constexpr std::uint8_t second_timer_vector = 0x41;
 std::uint32_t count_for(std::uint8_t vector, std::uint64_t ms);
 
 /// Checks that `vector` comes `hz` times a second: never more than 20 % too often, and at least
-/// 60 % as often in one of eight tries, because a virtual processor that is not running loses ticks.
+/// half as often in one of ten tries, because a virtual processor that is not running loses ticks.
 bool check_rate(const char* name, std::uint8_t vector, std::uint64_t hz);
 
 /// Calls `start`, waits for one interrupt on `vector`, and checks that it is not earlier than 80 %
