@@ -54,19 +54,18 @@ struct PortRange {
 
 /// COM1's data port is left out: it would print.
 constexpr PortRange ports[] = {
-    {0x00, 0x20},  {0x20, 2},     {0x2E, 2},    {0x40, 4},    {0x4E, 2},    {0x60, 5},
-    {0x70, 8},     {0x80, 0x10},  {0xA0, 2},    {0xC0, 0x20}, {0xF0, 2},    {0x170, 8},
-    {0x1F0, 8},    {0x220, 16},   {0x2E8, 8},   {0x2F8, 8},   {0x376, 1},   {0x3B0, 0x30},
-    {0x3E8, 8},    {0x3F0, 8},    {0x3F9, 7},   {0x4D0, 2},   {0x510, 4},   {0xCF8, 8},
-    {0x9000, 8},   {0xFFFC, 4},
+    {0x00, 0x20}, {0x20, 2},  {0x2E, 2},    {0x40, 4},     {0x4E, 2},   {0x60, 5},  {0x70, 8},
+    {0x80, 0x10}, {0xA0, 2},  {0xC0, 0x20}, {0xF0, 2},     {0x170, 8},  {0x1F0, 8}, {0x220, 16},
+    {0x2E8, 8},   {0x2F8, 8}, {0x376, 1},   {0x3B0, 0x30}, {0x3E8, 8},  {0x3F0, 8}, {0x3F9, 7},
+    {0x4D0, 2},   {0x510, 4}, {0xCF8, 8},   {0x9000, 8},   {0xFFFC, 4},
 };
 
 constexpr PortRange forbidden_writes[] = {
-    {0x92, 1},    // bit 0 resets
-    {0xB2, 2},    // SMI
-    {0xF4, 4},    // debug exit
-    {0x3F8, 1},   // prints
-    {0xCF9, 1},   // resets
+    {0x92, 1},   // bit 0 resets
+    {0xB2, 2},   // SMI
+    {0xF4, 4},   // debug exit
+    {0x3F8, 1},  // prints
+    {0xCF9, 1},  // resets
 };
 
 bool touches(std::uint32_t port, std::uint32_t size, PortRange range) {
@@ -96,7 +95,8 @@ bool is_write_allowed(std::uint32_t port, std::uint32_t size, std::uint64_t valu
     }
     if (touches(port, size, {0x64, 1})) {
         const auto command = static_cast<std::uint8_t>(value);
-        return port == 0x64 && size == 1 && command < 0xF0 && command != 0xD1;  // pulse, output port
+        return port == 0x64 && size == 1 && command < 0xF0 &&
+               command != 0xD1;  // pulse, output port
     }
     // A configuration access needs an address that is known: see config_access.
     return !touches(port, size, {pci_data_port, 4});
@@ -212,8 +212,8 @@ class Fuzzer {
     /// Configuration space of 0:0.0 to 0:3.7 and of absent devices; never bus mastering, and on
     /// bridges and devices of chip sets only the standard registers.
     void config_access() {
-        const auto address = static_cast<PciAddress>(random_.below(4) != 0 ? random_.below(32)
-                                                                            : random_.below(0x10000));
+        const auto address = static_cast<PciAddress>(
+            random_.below(4) != 0 ? random_.below(32) : random_.below(0x10000));
         const std::uint32_t offset = random_.below(256);
         const std::uint32_t size = 1U << random_.below(3);
         if (random_.below(2) == 0 || !is_config_write_allowed(offset, size)) {

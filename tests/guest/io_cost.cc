@@ -54,7 +54,8 @@ void measure(const char* name, std::uint32_t count, std::uint64_t tsc_hz, Access
 
 void guest_main() {
     const std::uint64_t asked = option_number("count", 2000);
-    const auto count = static_cast<std::uint32_t>(asked > 0 && asked < sample_max ? asked : sample_max);
+    const auto count =
+        static_cast<std::uint32_t>(asked > 0 && asked < sample_max ? asked : sample_max);
     const std::uint64_t hz = measure_hz(100, read_tsc);
     print("# TSC ", hz / 1'000'000, " MHz, ", count, " accesses each");
     const auto run = [=](const char* name, auto access) { measure(name, count, hz, access); };

@@ -28,7 +28,9 @@ alignas(4096) constinit std::uint64_t alias_table[512];
 alignas(4096) constinit std::uint64_t page_a[512];
 alignas(4096) constinit std::uint64_t page_b[512];
 
-std::uint64_t physical(const void* p) { return reinterpret_cast<std::uint64_t>(p); }
+std::uint64_t physical(const void* p) {
+    return reinterpret_cast<std::uint64_t>(p);
+}
 
 volatile std::uint64_t* alias(std::uint64_t offset) {
     return reinterpret_cast<volatile std::uint64_t*>(alias_base + offset);

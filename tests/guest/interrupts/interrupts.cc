@@ -28,7 +28,9 @@ void uart_interrupt_off() {
     (void)uart_acknowledge();
 }
 
-std::uint8_t uart_acknowledge() { return in8(com1 + 2); }
+std::uint8_t uart_acknowledge() {
+    return in8(com1 + 2);
+}
 
 void guest_main() {
     local_apic_init();

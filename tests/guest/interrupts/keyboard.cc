@@ -75,12 +75,12 @@ void check_routes() {
     pic_init();
     pic_unmask_only((1 << 1) | (1 << 12));
     pic_connect(true);
-    check("keyboard_byte_is_irq_1", loops(pic_vector_base + 1, 0xD2, 0x1C), "data ",
-          Hex{seen.data}, " status ", Hex{seen.status});
+    check("keyboard_byte_is_irq_1", loops(pic_vector_base + 1, 0xD2, 0x1C), "data ", Hex{seen.data},
+          " status ", Hex{seen.status});
     check("keyboard_byte_is_not_auxiliary",
           (seen.status & (output_full | from_auxiliary)) == output_full, Hex{seen.status});
-    check("mouse_byte_is_irq_12", loops(pic_vector_base + 12, 0xD3, 0x5A), "data ",
-          Hex{seen.data}, " status ", Hex{seen.status});
+    check("mouse_byte_is_irq_12", loops(pic_vector_base + 12, 0xD3, 0x5A), "data ", Hex{seen.data},
+          " status ", Hex{seen.status});
     check("mouse_byte_is_auxiliary", (seen.status & from_auxiliary) != 0, Hex{seen.status});
     pic_unmask_only(0);
     pic_connect(false);

@@ -120,11 +120,11 @@ void check_nmi() {
     expect(2, EndOfInterrupt::none);
     interrupts_off();
     send_ipi(local_apic_id(), ipi_nmi | ipi_assert);
-    check("nmi_comes_with_interrupts_off",
-          wait_until(200, [] { return interrupt_count(2) == 1; }), interrupt_count(2));
+    check("nmi_comes_with_interrupts_off", wait_until(200, [] { return interrupt_count(2) == 1; }),
+          interrupt_count(2));
     send_ipi(local_apic_id(), ipi_nmi | ipi_assert);
-    check("nmi_comes_again_after_return",
-          wait_until(200, [] { return interrupt_count(2) == 2; }), interrupt_count(2));
+    check("nmi_comes_again_after_return", wait_until(200, [] { return interrupt_count(2) == 2; }),
+          interrupt_count(2));
 }
 
 }  // namespace

@@ -46,7 +46,8 @@ bool stays_away() {
 
 void check_pic() {
     pic_unmask_only(0x5A5A);
-    check("pic_mask_reads_back", pic_mask() == static_cast<std::uint16_t>(~0x5A5E), Hex{pic_mask()});
+    check("pic_mask_reads_back", pic_mask() == static_cast<std::uint16_t>(~0x5A5E),
+          Hex{pic_mask()});
     pic_unmask_only(0);
     check("pic_requests_nothing_at_first", (pic_requests() & irq_bit) == 0, Hex{pic_requests()});
 

@@ -74,9 +74,13 @@ void put(Hex number) {
     }
 }
 
-bool is_strict() { return option_is("strict", "1"); }
+bool is_strict() {
+    return option_is("strict", "1");
+}
 
-void count_check(bool passed) { ++(passed ? count.passed : count.failed); }
+void count_check(bool passed) {
+    ++(passed ? count.passed : count.failed);
+}
 
 void finish() {
     interrupts_off();

@@ -26,8 +26,7 @@ void put(Hex number);
 void put_unsigned(std::uint64_t number);
 
 template <std::integral T>
-    requires(!std::same_as<T, char>)
-void put(T number) {
+requires(!std::same_as<T, char>) void put(T number) {
     if constexpr (std::signed_integral<T>) {
         if (number < 0) {
             put('-');

@@ -36,13 +36,19 @@ struct Subject {
 };
 constinit Subject subject;
 
-std::uint64_t read(std::uint64_t offset) { return mmio_read<std::uint64_t>(subject.base + offset); }
+std::uint64_t read(std::uint64_t offset) {
+    return mmio_read<std::uint64_t>(subject.base + offset);
+}
 void write(std::uint64_t offset, std::uint64_t value) {
     mmio_write<std::uint64_t>(subject.base + offset, value);
 }
-std::uint64_t timer_register(std::uint64_t n) { return 0x100 + 0x20 * n; }
+std::uint64_t timer_register(std::uint64_t n) {
+    return 0x100 + 0x20 * n;
+}
 
-void on_level_interrupt(Frame&) { write(interrupt_status, std::uint64_t{1} << subject.timer); }
+void on_level_interrupt(Frame&) {
+    write(interrupt_status, std::uint64_t{1} << subject.timer);
+}
 
 void start_in_5_ms() {
     const std::uint64_t at = timer_register(subject.timer);

@@ -23,16 +23,17 @@ std::uint64_t measure(std::uint32_t divide) {
     local_apic_write(LocalApic::lvt_timer, lvt_masked | timer_vector);
     local_apic_write(LocalApic::timer_divide, divide);
     local_apic_write(LocalApic::timer_initial, 0xFFFFFFFF);
-    return measure_hz(20, [] {
-        return std::uint64_t{0xFFFFFFFF} - local_apic_read(LocalApic::timer_current);
-    });
+    return measure_hz(
+        20, [] { return std::uint64_t{0xFFFFFFFF} - local_apic_read(LocalApic::timer_current); });
 }
 
 void start_10_ms() {
     local_apic_write(LocalApic::timer_initial, static_cast<std::uint32_t>(timer_hz / 100));
 }
 
-void start_deadline() { write_msr(tsc_deadline_msr, read_tsc() + tsc_hz / 100); }
+void start_deadline() {
+    write_msr(tsc_deadline_msr, read_tsc() + tsc_hz / 100);
+}
 
 void check_deadline() {
     if ((cpuid(1).ecx & (1U << 24)) == 0) {

@@ -41,7 +41,9 @@ std::uint8_t read_status(std::uint8_t channel) {
     return in8(static_cast<std::uint16_t>(0x40 + channel));
 }
 
-bool out_2_is_high() { return (in8(system_port_b) & out_2) != 0; }
+bool out_2_is_high() {
+    return (in8(system_port_b) & out_2) != 0;
+}
 
 void set_gate_2(bool on) {
     const auto other = static_cast<std::uint8_t>(in8(system_port_b) & 0x0C);
@@ -154,9 +156,8 @@ void check_channel_2() {
     const bool waits = out_2_is_high();
     set_gate_2(true);
     const bool fell = wait_until(5, [] { return !out_2_is_high(); });
-    check_strict("pit_channel_2_starts_by_gate",
-                 waits && fell && wait_until(500, out_2_is_high),
-          "waits ", waits, " fell ", fell);
+    check_strict("pit_channel_2_starts_by_gate", waits && fell && wait_until(500, out_2_is_high),
+                 "waits ", waits, " fell ", fell);
 
     program(2, 0, ten_ms);
     set_gate_2(false);

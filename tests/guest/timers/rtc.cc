@@ -41,7 +41,9 @@ void write(std::uint8_t index, std::uint8_t value) {
 constinit std::uint8_t plain_b = 0;  // reg_b without interrupts
 constinit std::uint8_t seen_flags = 0;
 
-void on_interrupt(Frame&) { seen_flags = seen_flags | read(reg_c); }
+void on_interrupt(Frame&) {
+    seen_flags = seen_flags | read(reg_c);
+}
 
 void enable(std::uint8_t interrupts) {
     seen_flags = 0;
@@ -101,7 +103,7 @@ void check_periodic() {
     const std::uint32_t silent = count_for(pic_vector, 50);
     check("rtc_silent_without_enable", silent == 0, silent);
     check_strict("rtc_periodic_flag_without_enable", (read(reg_c) & (0x80 | periodic)) == periodic,
-          "polled C is wrong");
+                 "polled C is wrong");
 
     expect(pic_vector, EndOfInterrupt::pic);  // leaves C alone
     enable(periodic);
