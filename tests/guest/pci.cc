@@ -44,7 +44,9 @@ void for_all(const char* name, Visit visit) {
     result.report();
 }
 
-std::uint8_t header_type(PciAddress address) { return pci_read<std::uint8_t>(address, 0x0E) & 0x7F; }
+std::uint8_t header_type(PciAddress address) {
+    return pci_read<std::uint8_t>(address, 0x0E) & 0x7F;
+}
 
 void check_address_port() {
     out32(pci_address_port, 0x80001234);
@@ -83,9 +85,8 @@ void check_lanes() {
             for (std::uint32_t i = 0; i < 4; ++i) {
                 bytes |= std::uint32_t{pci_read<std::uint8_t>(address, offset + i)} << (8 * i);
             }
-            const auto words =
-                pci_read<std::uint16_t>(address, offset) |
-                (std::uint32_t{pci_read<std::uint16_t>(address, offset + 2)} << 16);
+            const auto words = pci_read<std::uint16_t>(address, offset) |
+                               (std::uint32_t{pci_read<std::uint16_t>(address, offset + 2)} << 16);
             result.note(bytes == whole, address, offset, bytes);
             result.note(words == whole, address, offset, words);
         }
@@ -190,7 +191,7 @@ void check_read_only() {
 /// Sizing (6.2.5.1): the writable bits are one run from the size up to the top.
 bool is_bar_mask(std::uint64_t writable, std::uint64_t width_mask, std::uint64_t size_min) {
     if (writable == 0) {
-        return true;  // not implemented
+        return true;  // there is no BAR here
     }
     const std::uint64_t size = writable & (0 - writable);
     return size >= size_min && writable == (width_mask & ~(size - 1));
@@ -217,7 +218,9 @@ std::uint32_t check_bar(ForAll& result, PciAddress address, std::uint32_t offset
         pci_write<std::uint32_t>(address, offset + 4, old_high);
     }
     const bool short_io = io && (writable >> 16) == 0;  // the upper half may be hard-wired zero
-    const std::uint64_t width = wide ? ~std::uint64_t{15} : short_io ? 0xFFFC : 0xFFFFFFFF & ~type_bits;
+    const std::uint64_t width = wide       ? ~std::uint64_t{15}
+                                : short_io ? 0xFFFC
+                                           : 0xFFFFFFFF & ~type_bits;
     result.note(is_bar_mask(writable, width, io ? 4 : 16), address, offset, writable);
     result.note((low & type_bits) == (old & type_bits) && cleared == (old & type_bits), address,
                 offset, cleared);

@@ -32,8 +32,12 @@ struct Shared {
 };
 constinit Shared shared{};
 
-void add_one(std::uint32_t& cell) { __atomic_fetch_add(&cell, 1, __ATOMIC_SEQ_CST); }
-std::uint32_t read(const std::uint32_t& cell) { return __atomic_load_n(&cell, __ATOMIC_SEQ_CST); }
+void add_one(std::uint32_t& cell) {
+    __atomic_fetch_add(&cell, 1, __ATOMIC_SEQ_CST);
+}
+std::uint32_t read(const std::uint32_t& cell) {
+    return __atomic_load_n(&cell, __ATOMIC_SEQ_CST);
+}
 
 void on_ping(Frame&) {
     add_one(shared.pings[local_apic_id()]);
@@ -42,7 +46,9 @@ void on_ping(Frame&) {
     }
 }
 
-void on_nmi(Frame&) { add_one(shared.nmis[local_apic_id()]); }
+void on_nmi(Frame&) {
+    add_one(shared.nmis[local_apic_id()]);
+}
 
 void ap_main(std::uint32_t) {
     const std::uint32_t id = local_apic_id();
@@ -58,8 +64,12 @@ void ap_main(std::uint32_t) {
     }
 }
 
-bool has_started_once(std::uint32_t id) { return read(shared.starts[id]) == 1; }
-bool has_started_twice(std::uint32_t id) { return read(shared.starts[id]) == 2; }
+bool has_started_once(std::uint32_t id) {
+    return read(shared.starts[id]) == 1;
+}
+bool has_started_twice(std::uint32_t id) {
+    return read(shared.starts[id]) == 2;
+}
 
 /// Calls `visit(apic_id)` for every application processor.
 template <typename Visit>
@@ -71,7 +81,9 @@ void for_each_ap(Visit visit) {
     }
 }
 
-std::uint32_t ap_count() { return static_cast<std::uint32_t>(madt().processor_count - 1); }
+std::uint32_t ap_count() {
+    return static_cast<std::uint32_t>(madt().processor_count - 1);
+}
 
 void check_madt() {
     const std::size_t count = madt().processor_count;
@@ -124,11 +136,12 @@ void check_ipis() {
     for_each_ap([&](std::uint32_t id) {
         const std::uint32_t pongs = interrupt_count(pong_vector);
         send_ipi(id, ipi_fixed | ipi_assert | ping_vector);
-        reached += wait_until(2000, [&] {
-                       return read(shared.pings[id]) == 1 && interrupt_count(pong_vector) > pongs;
-                   })
-                       ? 1U
-                       : 0U;
+        reached +=
+            wait_until(
+                2000,
+                [&] { return read(shared.pings[id]) == 1 && interrupt_count(pong_vector) > pongs; })
+                ? 1U
+                : 0U;
     });
     check("ipi_reaches_each_and_comes_back", reached == ap_count(), reached, " of ", ap_count());
 
@@ -163,9 +176,8 @@ void check_ipis() {
 /// A running processor that gets INIT waits for a STARTUP again.
 void check_restart() {
     std::uint32_t restarted = 0;
-    for_each_ap([&](std::uint32_t id) {
-        restarted += start_processor(id, has_started_twice) ? 1U : 0U;
-    });
+    for_each_ap(
+        [&](std::uint32_t id) { restarted += start_processor(id, has_started_twice) ? 1U : 0U; });
     check("init_makes_processors_start_again", restarted == ap_count(), restarted, " of ",
           ap_count());
 }
@@ -245,8 +257,9 @@ void check_mp_table() {
         return;
     }
     const MpCounts counts = count_mp_entries(table);
-    check("mp_table_entries_fill_it", counts.fits && counts.entries == load<std::uint16_t>(table + 34),
-          counts.entries, " entries");
+    check("mp_table_entries_fill_it",
+          counts.fits && counts.entries == load<std::uint16_t>(table + 34), counts.entries,
+          " entries");
     check("mp_table_has_one_boot_processor", counts.boot_processors == 1, counts.boot_processors);
     check("mp_table_processors_are_those_of_the_madt",
           counts.processors == madt().processor_count && counts.unknown_processors == 0,

@@ -32,7 +32,9 @@ void local_apic_init() {
     local_apic_write(LocalApic::task_priority, 0);
 }
 
-std::uint32_t local_apic_id() { return local_apic_read(LocalApic::id) >> 24; }
+std::uint32_t local_apic_id() {
+    return local_apic_read(LocalApic::id) >> 24;
+}
 
 bool local_apic_bit(LocalApic first, std::uint8_t vector) {
     const auto reg = static_cast<std::uint32_t>(first) + (vector / 32U) * 0x10;
@@ -60,9 +62,13 @@ void io_apic_write(std::uint32_t index, std::uint32_t value) {
     mmio_write<std::uint32_t>(io_apic_base() + 0x10, value);
 }
 
-std::uint32_t io_apic_pins() { return ((io_apic_read(1) >> 16) & 0xFF) + 1; }
+std::uint32_t io_apic_pins() {
+    return ((io_apic_read(1) >> 16) & 0xFF) + 1;
+}
 
-std::uint32_t io_apic_entry(std::uint32_t pin) { return io_apic_read(0x10 + 2 * pin); }
+std::uint32_t io_apic_entry(std::uint32_t pin) {
+    return io_apic_read(0x10 + 2 * pin);
+}
 
 void io_apic_route(std::uint32_t pin, std::uint8_t vector, std::uint32_t flags) {
     io_apic_mask(pin);
@@ -70,7 +76,9 @@ void io_apic_route(std::uint32_t pin, std::uint8_t vector, std::uint32_t flags) 
     io_apic_write(0x10 + 2 * pin, flags | vector);
 }
 
-void io_apic_mask(std::uint32_t pin) { io_apic_write(0x10 + 2 * pin, redirection_masked); }
+void io_apic_mask(std::uint32_t pin) {
+    io_apic_write(0x10 + 2 * pin, redirection_masked);
+}
 
 void io_apic_mask_all() {
     const std::uint32_t pins = io_apic_pins();

@@ -10,7 +10,9 @@ constexpr std::uint32_t pvh_magic = 0x336EC578;
 
 constinit BootInfo the_boot_info;
 
-const char* text_at(std::uint64_t address) { return reinterpret_cast<const char*>(address); }
+const char* text_at(std::uint64_t address) {
+    return reinterpret_cast<const char*>(address);
+}
 
 void read_multiboot(BootInfo& boot, std::uint64_t info) {
     const auto flags = load<std::uint32_t>(info);
@@ -51,11 +53,15 @@ void read_pvh(BootInfo& boot, std::uint64_t info) {
     }
 }
 
-bool ends_word(char c) { return c == '\0' || c == ' '; }
+bool ends_word(char c) {
+    return c == '\0' || c == ' ';
+}
 
 }  // namespace
 
-const BootInfo& boot_info() { return the_boot_info; }
+const BootInfo& boot_info() {
+    return the_boot_info;
+}
 
 void read_boot_info(std::uint32_t magic, std::uint32_t info) {
     BootInfo& boot = the_boot_info;
@@ -116,7 +122,8 @@ std::uint64_t option_number(const char* key, std::uint64_t otherwise) {
     for (; !ends_word(*p); ++p) {
         const char c = *p;
         const bool decimal = c >= '0' && c <= '9';
-        number = number * base + static_cast<std::uint64_t>(decimal ? c - '0' : (c | 32) - 'a' + 10);
+        number =
+            number * base + static_cast<std::uint64_t>(decimal ? c - '0' : (c | 32) - 'a' + 10);
     }
     return number;
 }

@@ -18,14 +18,14 @@ struct BootInfo {
     static constexpr std::size_t memory_max = 64;
 
     BootProtocol protocol = BootProtocol::unknown;
-    std::uint64_t info_address = 0;     ///< multiboot_info or hvm_start_info
-    const char* command_line = "";      ///< never null
-    bool has_lower_upper = false;       ///< multiboot only
+    std::uint64_t info_address = 0;  ///< multiboot_info or hvm_start_info
+    const char* command_line = "";   ///< never null
+    bool has_lower_upper = false;    ///< multiboot only
     std::uint32_t memory_lower_kib = 0;
     std::uint32_t memory_upper_kib = 0;
     MemoryRange memory[memory_max] = {};
     std::size_t memory_count = 0;
-    std::uint64_t rsdp = 0;             ///< PVH only, 0 = not told
+    std::uint64_t rsdp = 0;  ///< PVH only, 0 = not told
 };
 
 [[nodiscard]] const BootInfo& boot_info();

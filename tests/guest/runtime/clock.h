@@ -33,11 +33,18 @@ class Stopwatch {
     std::uint64_t ticks_ = 0;
 };
 
+/// Some microseconds: each look at the PM timer is an exit that may hold up the VMM's own threads.
+inline void pause_for_a_while() {
+    for (int i = 0; i < 100; ++i) {
+        pause();
+    }
+}
+
 /// Busy waiting, so that it works with interrupts on and off.
 inline void wait_ms(std::uint64_t ms) {
     Stopwatch watch;
     while (watch.ms() < ms) {
-        pause();
+        pause_for_a_while();
     }
 }
 

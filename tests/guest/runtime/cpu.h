@@ -32,12 +32,24 @@ inline void out(std::uint16_t port, T value) {
     }
 }
 
-[[nodiscard]] inline std::uint8_t in8(std::uint16_t port) { return in<std::uint8_t>(port); }
-[[nodiscard]] inline std::uint16_t in16(std::uint16_t port) { return in<std::uint16_t>(port); }
-[[nodiscard]] inline std::uint32_t in32(std::uint16_t port) { return in<std::uint32_t>(port); }
-inline void out8(std::uint16_t port, std::uint8_t value) { out(port, value); }
-inline void out16(std::uint16_t port, std::uint16_t value) { out(port, value); }
-inline void out32(std::uint16_t port, std::uint32_t value) { out(port, value); }
+[[nodiscard]] inline std::uint8_t in8(std::uint16_t port) {
+    return in<std::uint8_t>(port);
+}
+[[nodiscard]] inline std::uint16_t in16(std::uint16_t port) {
+    return in<std::uint16_t>(port);
+}
+[[nodiscard]] inline std::uint32_t in32(std::uint16_t port) {
+    return in<std::uint32_t>(port);
+}
+inline void out8(std::uint16_t port, std::uint8_t value) {
+    out(port, value);
+}
+inline void out16(std::uint16_t port, std::uint16_t value) {
+    out(port, value);
+}
+inline void out32(std::uint16_t port, std::uint32_t value) {
+    out(port, value);
+}
 
 /// One access of exactly sizeof(T) to a physical address below 4 GiB, which is mapped one to one.
 template <typename T>
@@ -100,11 +112,19 @@ struct CpuidResult {
     return r;
 }
 
-inline void interrupts_on() { asm volatile("sti; nop" : : : "memory"); }
-inline void interrupts_off() { asm volatile("cli" : : : "memory"); }
-inline void pause() { asm volatile("pause" : : : "memory"); }
+inline void interrupts_on() {
+    asm volatile("sti; nop" : : : "memory");
+}
+inline void interrupts_off() {
+    asm volatile("cli" : : : "memory");
+}
+inline void pause() {
+    asm volatile("pause" : : : "memory");
+}
 /// Sleeps until an interrupt; the two instructions leave no gap for one to get lost in.
-inline void sleep_interruptible() { asm volatile("sti; hlt" : : : "memory"); }
+inline void sleep_interruptible() {
+    asm volatile("sti; hlt" : : : "memory");
+}
 
 /// Bytes in memory that belong to somebody else (tables, info blocks), at any alignment.
 template <typename T>

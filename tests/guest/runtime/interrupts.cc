@@ -87,8 +87,12 @@ std::uint32_t interrupt_count(std::uint8_t vector) {
     return __atomic_load_n(&lines[vector].count, __ATOMIC_SEQ_CST);
 }
 
-std::uint32_t unexpected_count() { return __atomic_load_n(&unexpected, __ATOMIC_SEQ_CST); }
-std::uint8_t unexpected_vector() { return last_unexpected; }
+std::uint32_t unexpected_count() {
+    return __atomic_load_n(&unexpected, __ATOMIC_SEQ_CST);
+}
+std::uint8_t unexpected_vector() {
+    return last_unexpected;
+}
 
 }  // namespace cupule::guest
 

@@ -48,8 +48,14 @@ void pic_end_of_interrupt(std::uint8_t irq) {
     out8(master, 0x20);
 }
 
-std::uint16_t pic_requests() { return read_both(0x0A); }
-std::uint16_t pic_in_service() { return read_both(0x0B); }
-std::uint16_t pic_mask() { return static_cast<std::uint16_t>(in8(master + 1) | (in8(slave + 1) << 8)); }
+std::uint16_t pic_requests() {
+    return read_both(0x0A);
+}
+std::uint16_t pic_in_service() {
+    return read_both(0x0B);
+}
+std::uint16_t pic_mask() {
+    return static_cast<std::uint16_t>(in8(master + 1) | (in8(slave + 1) << 8));
+}
 
 }  // namespace cupule::guest

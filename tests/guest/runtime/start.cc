@@ -2,10 +2,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "runtime/acpi.h"
 #include "runtime/boot_info.h"
 #include "runtime/clock.h"
 #include "runtime/console.h"
-#include "runtime/acpi.h"
 #include "runtime/interrupts.h"
 
 namespace cupule::guest {
@@ -13,7 +13,9 @@ namespace {
 constinit std::uint16_t pm_timer_port = 0;
 }
 
-std::uint32_t pm_timer() { return in32(pm_timer_port) & 0xFFFFFF; }
+std::uint32_t pm_timer() {
+    return in32(pm_timer_port) & 0xFFFFFF;
+}
 
 }  // namespace cupule::guest
 
