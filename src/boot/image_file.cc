@@ -1,6 +1,7 @@
 #include "boot/image_file.h"
 
 #include <fcntl.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -83,19 +84,18 @@ base::Result<void> ImageFile::copy_to(const memory::GuestMemory& memory,
                           size, offset);
     }
     while (size > 0) {
-        std::span<std::byte> to;
-        for (const memory::RamRegion& region : memory.regions()) {
-            if (base::contains(region.base.value, region.size, address.value, 1)) {
-                const std::uint64_t into = address.value - region.base.value;
-                to = {region.host + into, std::min(size, region.size - into)};
-            }
-        }
-        if (to.empty()) {
+        const auto region =
+            std::ranges::find_if(memory.regions(), [address](const memory::RamRegion& candidate) {
+                return base::contains(candidate.base.value, candidate.size, address.value, 1);
+            });
+        if (region == memory.regions().end()) {
             return base::fail("'{}' cannot be loaded at {:#x}: there is no guest RAM", name_,
                               address.value);
         }
+        const std::uint64_t into = address.value - region->base.value;
+        const std::span<std::byte> to(region->host + into, std::min(size, region->size - into));
         if (file_) {
-            CUPULE_TRY(read_file(offset, to));
+            CUPULE_TRY(send_file(memory.fd(), region->file_offset + into, offset, to));
         } else {
             std::memcpy(to.data(), bytes_.data() + offset, to.size());
         }
@@ -104,6 +104,24 @@ base::Result<void> ImageFile::copy_to(const memory::GuestMemory& memory,
         size -= to.size();
     }
     return {};
+}
+
+base::Result<void> ImageFile::send_file(int memory_fd, std::uint64_t memory_offset,
+                                        std::uint64_t offset, std::span<std::byte> to) const {
+    if (lseek(memory_fd, static_cast<off_t>(memory_offset), SEEK_SET) < 0) {
+        return read_file(offset, to);
+    }
+    while (!to.empty()) {
+        auto from = static_cast<off_t>(offset);
+        const ssize_t sent = sendfile(memory_fd, file_.get(), &from, to.size());
+        if (sent <= 0) {
+            break;
+        }
+        to = to.subspan(static_cast<std::size_t>(sent));
+        offset += static_cast<std::uint64_t>(sent);
+    }
+    // What is left where the kernel cannot do it so (huge page files), or the file's error.
+    return read_file(offset, to);
 }
 
 base::Result<void> ImageFile::check_unchanged() const {

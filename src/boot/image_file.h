@@ -18,9 +18,9 @@ namespace cupule::boot {
 /// A kernel or initial RAM disk: a file kept open, so that a reset loads the same file though its
 /// name may by then mean another, or bytes in memory (tests, fuzzers).
 ///
-/// The file is read with pread(2), never mapped: a file that somebody shortens while it is in use
-/// then gives an error, not a SIGBUS, and its bytes go straight from the page cache into guest
-/// memory. The content is untrusted: `read` copies a piece out once, for the caller to check.
+/// The file is read, never mapped: a file that somebody shortens while it is in use then gives an
+/// error, not a SIGBUS, and its bytes go straight from the page cache into guest memory. The
+/// content is untrusted: `read` copies a piece out once, for the caller to check.
 class ImageFile {
   public:
     /// Opens a regular file of 1 to `size_max` bytes. Every error names the path and the reason.
@@ -50,7 +50,7 @@ class ImageFile {
     }
 
     /// Copies [offset, offset + size) of the image into guest RAM. Fails, with part of it perhaps
-    /// copied, where the range leaves the image or RAM, or reading fails.
+    /// copied, where the range leaves the image or RAM, or reading fails. One thread at a time.
     base::Result<void> copy_to(const memory::GuestMemory& memory, memory::GuestAddress address,
                                std::uint64_t offset, std::uint64_t size) const;
 
@@ -61,6 +61,11 @@ class ImageFile {
   private:
     ImageFile() = default;
     base::Result<void> read_file(std::uint64_t offset, std::span<std::byte> to) const;
+    /// Fills `to`, which is backed by `memory_offset` of `memory_fd`, with the file from `offset`
+    /// on. Through the memfd and not through our mapping: no page fault and no clearing for each
+    /// page. Moves the memfd's file position, which nobody else uses.
+    base::Result<void> send_file(int memory_fd, std::uint64_t memory_offset, std::uint64_t offset,
+                                 std::span<std::byte> to) const;
 
     std::string name_;
     base::FileDescriptor file_;
