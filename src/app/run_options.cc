@@ -7,6 +7,7 @@
 #include "app/files.h"
 #include "app/option_values.h"
 #include "app/run_checks.h"
+#include "backend/byte_channel_factory.h"
 #include "base/assert.h"
 
 namespace cupule::app {
@@ -294,7 +295,10 @@ class Builder {
 HostQueries host_queries() {
     return {.file_size = readable_file_size,
             .cpus = HostCpus::read,
-            .check_channel = [](std::string_view) { return Result<void>{}; }};
+            .check_channel = [](std::string_view spec) -> Result<void> {
+                CUPULE_TRY(backend::parse_channel(spec));
+                return {};
+            }};
 }
 
 RunRequest read_run_options(std::span<const std::string_view> words, const HostQueries& host,

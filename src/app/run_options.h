@@ -8,6 +8,7 @@
 
 #include "app/host_cpus.h"
 #include "app/problem.h"
+#include "app/exit_codes.h"
 #include "app/vm_options.h"
 #include "base/error.h"
 

@@ -20,7 +20,7 @@ struct FirmwareFacts {
     std::optional<acpi::LpcBridge> lpc;
     std::vector<acpi::SerialPort> serial_ports;
     bool suspend_to_ram = true;
-    std::vector<acpi::AmlContribution> contributions;
+    std::vector<acpi::AmlContribution> contributions{};
 };
 
 acpi::PlatformDescription describe_platform(const FirmwareFacts& facts);

@@ -34,7 +34,7 @@ struct PcServices {
 
 /// A PC: which parts, at which addresses, wired how, and its life from power-on to its end.
 /// Everything here belongs to the thread that runs the event loop.
-class Pc : private LifeCycle::Control {
+class Pc : public LifeCycle::Control {
   public:
     /// Puts the machine together; nothing runs yet. `loader` holds the opened kernel.
     static base::Result<std::unique_ptr<Pc>> create(const VmOptions& options, PcServices services,
