@@ -416,8 +416,8 @@ TEST_P(HostileRing, Class20_RingsOfRandomBytesEndInAFaultOrInChainsThatAreRam) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(, HostileRing, ::testing::Bool(), [](const auto& info) {
-    return std::string(info.param ? "Packed" : "Split");
+INSTANTIATE_TEST_SUITE_P(, HostileRing, ::testing::Bool(), [](const auto& test) {
+    return std::string(test.param ? "Packed" : "Split");
 });
 
 }  // namespace

@@ -191,10 +191,10 @@ INSTANTIATE_TEST_SUITE_P(
                       feature::event_idx | feature::in_order, feature::ring_packed,
                       feature::ring_packed | feature::event_idx | feature::indirect_desc,
                       feature::ring_packed | feature::event_idx | feature::in_order),
-    [](const auto& info) {
-        return std::string((info.param & feature::ring_packed) != 0 ? "Packed" : "Split") +
-               ((info.param & feature::event_idx) != 0 ? "EventIdx" : "Flags") +
-               ((info.param & feature::in_order) != 0 ? "InOrder" : "");
+    [](const auto& test) {
+        return std::string((test.param & feature::ring_packed) != 0 ? "Packed" : "Split") +
+               ((test.param & feature::event_idx) != 0 ? "EventIdx" : "Flags") +
+               ((test.param & feature::in_order) != 0 ? "InOrder" : "");
     });
 
 }  // namespace
