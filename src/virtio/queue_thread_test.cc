@@ -136,7 +136,7 @@ TEST_P(QueueThreads, Class3_AMutatorCanBreakTheQueueButNothingElse) {
     Queue queue = start(driver.geometry());
     std::uint64_t faults = 0;
     std::uint64_t served = 0;
-    while (faults + served < 5000) {
+    while (faults + served < 5000 || faults == 0 || served == 0) {
         std::array<Chain, 8> chains;
         const std::size_t count = queue.pop(chains);
         for (std::size_t i = 0; i < count; ++i) {
@@ -157,8 +157,6 @@ TEST_P(QueueThreads, Class3_AMutatorCanBreakTheQueueButNothingElse) {
     stop = true;
     mutator.join();
     EXPECT_EQ(queue.in_flight(), 0U);
-    EXPECT_GT(faults, 0U);
-    EXPECT_GT(served, 0U);
 }
 
 TEST_P(QueueThreads, AQueueMovesIntoAWorkerAndBack) {
