@@ -202,7 +202,7 @@ bool VirtioDriver::submit_packed(std::span<const Buffer> direct, std::span<const
         }
     }
     record(id, static_cast<std::uint16_t>(count), writable_bytes, token);
-    // The first descriptor's flags come last (2.8.21.1).
+    // The first descriptor's flags come last (2.8.21).
     descriptors_.store<std::uint64_t>(head * virtio::descriptor_size + 8, head_word,
                                       std::memory_order_release);
     unpublished_ += static_cast<std::uint32_t>(count);

@@ -23,12 +23,12 @@ class VirtioDriver {
         std::uint64_t features = 0;
         std::uint16_t size = 256;
         /// Where rings and indirect tables go: `bytes_needed` bytes, aligned to 4 KiB.
-        memory::GuestAddress base;
+        memory::GuestAddress base{};
         /// Entries of each chain's indirect table.
         std::uint32_t table_entries = 16;
     };
     struct Buffer {
-        memory::GuestAddress address;
+        memory::GuestAddress address{};
         std::uint32_t length = 0;
         bool writable = false;
     };

@@ -7,7 +7,7 @@
 namespace cupule::virtio {
 namespace {
 
-/// 2.7.4.2: no chain longer than 2^32 bytes in total.
+/// 2.7.5.2: no chain longer than 2^32 bytes in total.
 constexpr std::uint64_t chain_bytes_max = std::uint64_t{1} << 32;
 
 /// The longest part of [address, address + size) that starts at its start and lies in one piece of

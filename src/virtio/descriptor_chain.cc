@@ -7,22 +7,6 @@
 #include "memory/guest_copy.h"
 
 namespace cupule::virtio {
-namespace {
-
-#if !defined(NDEBUG) || defined(CUPULE_THREAD_SANITIZER) || defined(__SANITIZE_ADDRESS__)
-constexpr bool lost_chain_is_fatal = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-constexpr bool lost_chain_is_fatal = true;
-#else
-constexpr bool lost_chain_is_fatal = false;
-#endif
-#else
-constexpr bool lost_chain_is_fatal = false;
-#endif
-
-}  // namespace
-
 void Chain::abandon() {
     if (slot_ != nullptr) {
         slot_->pool->give(*std::exchange(slot_, nullptr));
@@ -30,7 +14,7 @@ void Chain::abandon() {
 }
 
 void Chain::report_lost() {
-    CUPULE_ASSERT(!lost_chain_is_fatal);
+    CUPULE_ASSERT(!loss_is_fatal);
     if (slot_->pool->lost() == 0) {
         base::log_error("virtio: a device lost the request with id {}; its driver will miss it",
                         slot_->id);

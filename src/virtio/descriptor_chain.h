@@ -14,6 +14,18 @@
 
 #include "virtio/queue_fault.h"
 
+// Debug builds and those under a sanitizer: what tests run in.
+#if !defined(NDEBUG) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CUPULE_CHECKED_BUILD 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define CUPULE_CHECKED_BUILD 1
+#endif
+#endif
+#if !defined(CUPULE_CHECKED_BUILD)
+#define CUPULE_CHECKED_BUILD 0
+#endif
+
 namespace cupule::virtio {
 
 class ChainPool;
@@ -49,6 +61,9 @@ struct ChainSlot {
 /// (ChainReader) before anything is decided by it.
 class Chain {
   public:
+    /// Whether destroying a chain that has not ended is an assertion in this build.
+    static constexpr bool loss_is_fatal = CUPULE_CHECKED_BUILD != 0;
+
     Chain() = default;
     explicit Chain(ChainSlot& slot) : slot_(&slot) {}
     Chain(Chain&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}

@@ -72,7 +72,7 @@ QueueFault PackedRing::take(ChainBuilder& builder) {
         }
         place = advance(place, 1);
         if (last) {
-            // The id is in the chain's last descriptor (2.8.2).
+            // The id is in the chain's last descriptor (2.8.6).
             builder.slot().id = descriptor.id;
             builder.slot().descriptors = static_cast<std::uint16_t>(count);
             in_flight_ += count;

@@ -11,12 +11,12 @@ namespace cupule::virtio {
 ///
 /// Memory order:
 ///  - a chain is available when its first descriptor's flags say so; the driver writes them last
-///    (2.8.21.1). Length, id and flags are one 64-bit load-acquire, so the flags that were checked
+///    (2.8.21). Length, id and flags are one 64-bit load-acquire, so the flags that were checked
 ///    came with the values that are used; addresses and the chain's other descriptors are loaded
 ///    after it.
 ///  - used descriptors are written as one 64-bit word each, all but the batch's first at once; the
 ///    first is held back until `publish`, which stores it last, fully ordered. The driver waits at
-///    that descriptor (2.8.6), so the batch shows as a whole.
+///    that descriptor (2.8.2), so the batch shows as a whole.
 ///  - event suppression structures are one 32-bit word each; "store mine, then look at yours" as in
 ///    SplitRing.
 class PackedRing {

@@ -10,9 +10,9 @@ namespace cupule::virtio {
 /// Where a queue lies: what the driver chose, never changed while the queue runs.
 struct QueueGeometry {
     std::uint16_t size = 0;
-    memory::GuestAddress descriptor_area;  // split: descriptor table; packed: the ring
-    memory::GuestAddress driver_area;      // split: available ring; packed: driver events
-    memory::GuestAddress device_area;      // split: used ring; packed: device events
+    memory::GuestAddress descriptor_area{};  // split: descriptor table; packed: the ring
+    memory::GuestAddress driver_area{};      // split: available ring; packed: driver events
+    memory::GuestAddress device_area{};      // split: used ring; packed: device events
 
     bool operator==(const QueueGeometry&) const = default;
 };
