@@ -23,7 +23,7 @@ enum class RunEnd : std::uint8_t {
     forced_stop,
     /// SIGTERM pressed the power button and the guest did not power off within --grace.
     grace_expired,
-    /// The guest crashed in a way it could not be reset from.
+    /// The guest shut its processor down and `--on-crash exit` was given.
     guest_crash,
     /// The hypervisor could not run the guest's code on.
     hypervisor_failure,

@@ -50,6 +50,9 @@ std::string option_text(const OptionInfo& option) {
     if (!option.default_text.empty()) {
         text += fmt::format(" [default: {}]", option.default_text);
     }
+    if (option.status == OptionStatus::inert) {
+        text += fmt::format(" (no effect in this build: {})", option.inert_because);
+    }
     if (option.status == OptionStatus::planned) {
         text += " (not part of this build)";
     }
@@ -78,6 +81,8 @@ std::string_view status_word(OptionStatus status) {
             return "";
         case OptionStatus::ours:
             return "Cupule only";
+        case OptionStatus::inert:
+            return "no effect in this build";
         case OptionStatus::planned:
             return "not in this build";
         case OptionStatus::ignored:
@@ -162,6 +167,12 @@ std::string command_line_markdown() {
             text += fmt::format("| {}`--{}` | {} | {} | {} | {} |\n", short_form, option.long_name,
                                 code_cell(option.grammar), cell(option.default_text),
                                 cell(option.help), status_word(option.status));
+        }
+    }
+    text += "\n## Taken with a warning, without effect in this build\n\n";
+    for (const OptionInfo& option : option_schema()) {
+        if (option.status == OptionStatus::inert) {
+            text += fmt::format("- `--{}`: {}.\n", option.long_name, option.inert_because);
         }
     }
     text += "\n## Where this differs from acrn-dm on purpose\n\n";

@@ -15,6 +15,8 @@ using Id = OptionId;
 constexpr auto flag = OptionArgument::none;
 constexpr auto value = OptionArgument::required;
 
+constexpr std::string_view no_virtio = "it concerns virtio devices, and there are none";
+
 // clang-format off
 constexpr auto schema = std::to_array<OptionInfo>({
     {Id::memsize, "memsize", 'm', value, "SIZE(K|M|G)", "256M", machine, live, 64,
@@ -30,8 +32,8 @@ constexpr auto schema = std::to_array<OptionInfo>({
      "number of vCPUs, 1 to 254; the hypervisor may allow fewer", ""},
     {Id::huge_pages, "huge-pages", 0, value, "auto|never", "auto", machine, ours, 64,
      "back guest memory with huge pages where the host has them, or never", "acrn-dm cannot run without huge pages"},
-    {Id::hypervisor, "hypervisor", 0, value, "kvm|acrn", "what `cupule probe` finds", machine, ours, 64,
-     "who runs the guest's code", ""},
+    {Id::hypervisor, "hypervisor", 0, value, "kvm|acrn", "kvm", machine, ours, 64,
+     "who runs the guest's code; acrn is not part of this build: an error", ""},
     {Id::kernel, "kernel", 'k', value, "FILE", "", boot, live, 1,
      "kernel: a bzImage, or an ELF vmlinux with a PVH entry",
      "acrn-dm takes bzImage files only"},
@@ -55,23 +57,31 @@ constexpr auto schema = std::to_array<OptionInfo>({
      "hand a range of the host's physical addresses to the guest",
      "a malformed range is an error (acrn-dm goes on with an empty device)"},
     {Id::vtpm2, "vtpm2", 0, value, "sock_path=SOCKET", "", devices, planned, 64, "TPM 2.0, emulated by swtpm", ""},
-    {Id::windows, "windows", 0, flag, "", "", devices, live, 64, "virtio devices with the ids that signed Windows drivers look for", ""},
-    {Id::virtio_msi, "virtio_msi", 0, flag, "", "", devices, live, 64, "virtio devices with MSI and without MSI-X", ""},
+    {Id::windows, "windows", 0, flag, "", "", devices, inert, 64, "virtio devices with the ids that signed Windows drivers look for", "",
+     no_virtio},
+    {Id::virtio_msi, "virtio_msi", 0, flag, "", "", devices, inert, 64, "virtio devices with MSI and without MSI-X", "", no_virtio},
     {Id::enable_trusty, "enable_trusty", 0, flag, "", "", devices, planned, 64, "secure world for Trusty OS", ""},
-    {Id::rtvm, "rtvm", 0, flag, "", "", realtime, live, 64, "real-time virtual machine; implies --lapic_pt", ""},
-    {Id::lapic_pt, "lapic_pt", 0, flag, "", "", realtime, live, 64, "local APIC passed through; needs --rtvm, else ignored with a warning", ""},
-    {Id::virtio_poll, "virtio_poll", 0, value, "NS", "off", realtime, live, 64,
-     "poll the virtqueues every NS nanoseconds, 1 to 10000000", ""},
+    {Id::rtvm, "rtvm", 0, flag, "", "", realtime, inert, 64, "real-time virtual machine; implies --lapic_pt",
+     "on KVM a warning, and the guest runs as any other", "KVM runs the guest as any other, with a virtual local APIC"},
+    {Id::lapic_pt, "lapic_pt", 0, flag, "", "", realtime, inert, 64, "local APIC passed through; needs --rtvm", "on KVM a warning, whether --rtvm is there or not",
+     "on KVM the guest's local APIC is always virtual"},
+    {Id::virtio_poll, "virtio_poll", 0, value, "NS", "off", realtime, inert, 64,
+     "poll the virtqueues every NS nanoseconds, 1 to 10000000", "", no_virtio},
     {Id::ssram, "ssram", 0, value, "REGION[;REGION...] with L(2|3),vcpu=(all|N,...),size=SIZE(K|M)", "", realtime, planned, 64,
      "software SRAM: cache ways for the guest",
      "without a value it is an error that says so (in acrn-dm a bare --ssram swallows the next option)"},
-    {Id::intr_monitor, "intr_monitor", 0, value, "THRESHOLD/S,PERIOD_S,DELAY_MS,DURATION_MS", "off", life_cycle, live, 64,
-     "slow down interrupts of passed-through devices that come faster than the threshold", ""},
-    {Id::cmd_monitor, "cmd_monitor", 0, value, "SOCKET", "off", life_cycle, live, 64, "take JSON commands on a Unix socket", ""},
+    {Id::intr_monitor, "intr_monitor", 0, value, "THRESHOLD/S,PERIOD_S,DELAY_MS,DURATION_MS", "off", life_cycle, inert, 64,
+     "slow down interrupts of passed-through devices that come faster than the threshold", "",
+     "it concerns passed-through devices, and there are none"},
+    {Id::cmd_monitor, "cmd_monitor", 0, value, "SOCKET", "off", life_cycle, inert, 64, "take JSON commands on a Unix socket", "",
+     "nothing listens on the socket yet"},
     {Id::grace, "grace", 0, value, "SECONDS", "60", life_cycle, ours, 64,
      "how long SIGTERM's power button waits for the guest, 0 to 86400", ""},
     {Id::exit_codes, "exit-codes", 0, value, "acrn|distinct", "acrn", life_cycle, ours, 64,
      "exit codes as acrn-dm has them, or one for each end; see docs/exit_codes.md", ""},
+    {Id::on_crash, "on-crash", 0, value, "reset|exit", "reset", life_cycle, ours, 64,
+     "what follows when the guest crashes its processor (triple fault): the machine starts anew, as a PC does, or the "
+     "run ends", ""},
     {Id::debugexit, "debugexit", 0, flag, "", "", life_cycle, live, 64, "a write to port 0xF4 ends the virtual machine", ""},
     {Id::check, "check", 0, flag, "", "", diagnostics, ours, 64,
      "report all problems of the command line, start nothing; exits with 0 when there are none", ""},
@@ -111,6 +121,16 @@ constexpr bool ids_match_places() {
     return true;
 }
 static_assert(ids_match_places());
+
+constexpr bool inert_options_say_why() {
+    for (const OptionInfo& option : schema) {
+        if ((option.status == inert) == option.inert_because.empty()) {
+            return false;
+        }
+    }
+    return true;
+}
+static_assert(inert_options_say_why());
 
 }  // namespace
 

@@ -35,6 +35,7 @@ enum class OptionId : std::uint8_t {
     cmd_monitor,
     grace,
     exit_codes,
+    on_crash,
     debugexit,
     check,
     logger_setting,
@@ -72,6 +73,8 @@ enum class OptionStatus : std::uint8_t {
     live,
     /// Cupule's own.
     ours,
+    /// acrn-dm's; the value is checked, then a warning says why it has no effect in this build.
+    inert,
     /// acrn-dm's; the grammar is checked, then an error says that this build lacks the thing.
     planned,
     /// Taken with a warning, without effect.
@@ -97,6 +100,8 @@ struct OptionInfo {
     std::string_view help;
     /// Where this differs from acrn-dm on purpose; empty: it does not.
     std::string_view differs;
+    /// Of an inert option: why, to go behind "has no effect in this build: "; else empty.
+    std::string_view inert_because{};
 };
 
 std::span<const OptionInfo> option_schema();

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "app/exit_codes.h"
+#include "app/fatal_signals.h"
 #include "backend/stdio_channel.h"
 #include "base/file_descriptor.h"
 #include "base/log.h"
@@ -126,6 +127,7 @@ base::Result<machine::End> run_pc(const VmOptions& options, boot::GuestLoader lo
             running->force_end(machine::EndReason::forced_stop, "Ctrl-a x");
         }
     });
+    const FatalSignals fatal_signals(stdio);
     const auto make_vm =
         [](const hypervisor::VmSpec& spec) -> base::Result<std::unique_ptr<hypervisor::Vm>> {
         CUPULE_TRY_ASSIGN(auto vm, hypervisor::KvmVm::create(spec));
@@ -159,6 +161,10 @@ int run_machine(const VmOptions& options) {
     if (exit_code(run_end, ExitCodes::distinct) >=
         exit_code(RunEnd::grace_expired, ExitCodes::distinct)) {
         base::log_error("{}", end->detail);
+    }
+    if (run_end == RunEnd::hypervisor_failure) {
+        base::log_error(
+            "`cupule probe` tells whether this host's KVM can run unmodified kernels at all");
     }
     return exit_code(run_end, options.exit_codes);
 }

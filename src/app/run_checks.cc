@@ -223,10 +223,8 @@ void check_life_cycle(VmOptions& options, Problems& problems) {
                        "option --hypervisor 'acrn': the ACRN back end is not part of this build; "
                        "available: kvm");
     }
-    if (options.lapic_passthrough && !options.realtime) {
-        problems.warning("option --lapic_pt is ignored without --rtvm");
-        options.lapic_passthrough = false;
-    }
+    // No warning of its own: the schema has one for --lapic_pt on KVM.
+    options.lapic_passthrough = options.lapic_passthrough && options.realtime;
 }
 
 }  // namespace cupule::app

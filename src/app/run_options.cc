@@ -1,6 +1,7 @@
 #include "app/run_options.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "app/command_line.h"
@@ -30,6 +31,9 @@ class Builder {
                            apply_boot(option, text) || apply_device(option, text) ||
                            apply_diagnostics(option, text);
         CUPULE_ASSERT(known);
+        if (option.status == OptionStatus::inert) {
+            warn_once(option);
+        }
         if (option.status == OptionStatus::planned) {
             problems_.error(exit_failure, "option {}: {} is not part of this build",
                             option_display(option), option.help);
@@ -52,6 +56,14 @@ class Builder {
     }
 
   private:
+    /// One line for an option, however often it comes.
+    void warn_once(const OptionInfo& option) {
+        if (warned_.insert(option.id).second) {
+            problems_.warning("option {} has no effect in this build: {}", option_display(option),
+                              option.inert_because);
+        }
+    }
+
     /// Flags and texts that are taken as they are.
     bool apply_plain(const OptionInfo& option, const std::string& text) {
         VmOptions& options = request_.options;
@@ -110,6 +122,10 @@ class Builder {
                 return true;
             case OptionId::grace:
                 set(option, text, options.grace_s, parse_number(text, 0, 86'400));
+                return true;
+            case OptionId::on_crash:
+                choose(option, text, options.on_crash,
+                       {{"reset", machine::OnCrash::reset}, {"exit", machine::OnCrash::exit}});
                 return true;
             case OptionId::exit_codes:
                 choose(option, text, options.exit_codes,
@@ -288,6 +304,7 @@ class Builder {
     RunRequest request_;
     std::optional<unsigned> vcpu_count_;
     std::vector<std::uint32_t> lapic_ids_;
+    std::set<OptionId> warned_;
 };
 
 }  // namespace

@@ -121,6 +121,7 @@ constexpr ValueCase value_cases[] = {
     {OptionId::cmd_monitor, "/run/vm.socket", "", 64},
     {OptionId::grace, "5", "-5", 64},
     {OptionId::exit_codes, "distinct", "bhyve", 64},
+    {OptionId::on_crash, "exit", "halt", 64},
     {OptionId::debugexit, "", "", 0},
     {OptionId::check, "", "", 0},
     {OptionId::logger_setting, "console,level=4;kmsg,level=3;disk,level=5", "tape,level=1", 64},
@@ -163,8 +164,8 @@ TEST(RunOptions, TakeAGoodValueOfEveryOption) {
         } else {
             EXPECT_THAT(outcome.errors, IsEmpty()) << word;
         }
-        const bool warned = option.status == OptionStatus::ignored || c.id == OptionId::lapic_pt ||
-                            c.id == OptionId::elf_file;
+        const bool warned = option.status == OptionStatus::ignored ||
+                            option.status == OptionStatus::inert || c.id == OptionId::elf_file;
         EXPECT_EQ(outcome.warnings.size(), warned ? 1U : 0U) << word;
     }
     EXPECT_EQ(seen.size(), option_schema().size());
@@ -190,10 +191,9 @@ TEST(RunOptions, PutEveryValueInItsPlace) {
         "-m 2G --cpu_affinity 0,6 --huge-pages never --hypervisor kvm -k /bzImage -r /initrd "
         "-B quiet -s 0:0,hostbridge -s 1:0,lpc -l com1,stdio -lcom5,pty,0x8000,11 --windows "
         "--virtio_msi --rtvm --virtio_poll 1000 --intr_monitor 1,2,3,4 --cmd_monitor /s "
-        "--grace 7 --exit-codes distinct --debugexit --logger_setting disk,level=5 "
+        "--grace 7 --on-crash exit --exit-codes distinct --debugexit --logger_setting disk,level=5 "
         "--log-level error --trace-io /t vm-1"));
     EXPECT_THAT(outcome.errors, IsEmpty());
-    EXPECT_THAT(outcome.warnings, IsEmpty());
     const VmOptions& options = outcome.options();
     EXPECT_EQ(options.name, "vm-1");
     EXPECT_EQ(options.memory_size, std::uint64_t{2} << 30);
@@ -221,6 +221,7 @@ TEST(RunOptions, PutEveryValueInItsPlace) {
     EXPECT_EQ(options.interrupt_monitor->duration_ms, 4U);
     EXPECT_EQ(options.command_socket, "/s");
     EXPECT_EQ(options.grace_s, 7U);
+    EXPECT_EQ(options.on_crash, machine::OnCrash::exit);
     EXPECT_EQ(options.exit_codes, ExitCodes::distinct);
     EXPECT_EQ(options.logger.console, base::LogLevel::error);
     EXPECT_EQ(options.logger.disk, base::LogLevel::debug);
@@ -234,6 +235,7 @@ TEST(RunOptions, StartFromTheDocumentedDefaults) {
     EXPECT_TRUE(options.cpu_affinity.empty());
     EXPECT_EQ(options.exit_codes, ExitCodes::acrn);
     EXPECT_EQ(options.grace_s, 60U);
+    EXPECT_EQ(options.on_crash, machine::OnCrash::reset);
     EXPECT_EQ(options.logger.console, base::LogLevel::notice);
     EXPECT_FALSE(options.logger.disk || options.logger.kmsg);
 }
@@ -373,6 +375,16 @@ TEST(RunOptions, TheFirstProblemOnTheCommandLineGivesTheExitCode) {
 TEST(RunOptions, TheLastOfARepeatedOptionHolds) {
     EXPECT_EQ(read_with({"-m", "512M", "--memsize=1G"}).options().memory_size,
               std::uint64_t{1} << 30);
+}
+
+TEST(RunOptions, SayOnceForEachOptionWithoutEffectWhyItHasNone) {
+    const Outcome outcome = read_with({"--windows", "--rtvm", "--windows", "--virtio_poll=9"});
+    EXPECT_THAT(outcome.errors, IsEmpty());
+    EXPECT_THAT(outcome.warnings,
+                ElementsAre("option --windows has no effect in this build: it concerns virtio "
+                            "devices, and there are none",
+                            AllOf(HasSubstr("--rtvm"), HasSubstr("virtual local APIC")),
+                            HasSubstr("--virtio_poll")));
 }
 
 TEST(RunOptions, SayThatAcrnIsNotInThisBuild) {

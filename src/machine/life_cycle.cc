@@ -25,6 +25,10 @@ void LifeCycle::debug_exit(std::uint32_t value) {
 void LifeCycle::vm_stopped(hypervisor::VmStop reason, const std::string& detail) {
     switch (reason) {
         case hypervisor::VmStop::triple_fault:
+            if (on_crash_ == OnCrash::exit) {
+                request(Wish::end, End{.reason = EndReason::guest_crash, .detail = detail});
+                break;
+            }
             // What a PC's chip set makes of a processor's shutdown cycle.
             base::log_info("{}: the machine is reset", detail);
             request(Wish::full_reset, std::nullopt);

@@ -11,6 +11,7 @@
 #include "event/event_loop.h"
 #include "event/mutex.h"
 #include "hypervisor/vm.h"
+#include "machine/vm_options.h"
 
 namespace cupule::machine {
 
@@ -52,8 +53,11 @@ class LifeCycle : public device::ResetRequests,
         virtual void end_machine(const End& end) = 0;
     };
 
-    LifeCycle(event::EventLoop& loop, hypervisor::Vm& vm, Control& control)
-        : loop_(loop), vm_(vm), control_(control) {}
+    /// `on_crash` says what a triple fault does: a reset in place, as a PC's chip set makes of it,
+    /// or the end of the run as EndReason::guest_crash.
+    LifeCycle(event::EventLoop& loop, hypervisor::Vm& vm, Control& control,
+              OnCrash on_crash = OnCrash::reset)
+        : loop_(loop), vm_(vm), control_(control), on_crash_(on_crash) {}
 
     // From devices, with their monitor held.
     void reset(device::ResetKind kind) override;
@@ -76,6 +80,7 @@ class LifeCycle : public device::ResetRequests,
     event::EventLoop& loop_;
     hypervisor::Vm& vm_;
     Control& control_;
+    const OnCrash on_crash_;
     /// Guards the pending wish. A leaf lock.
     event::Mutex mutex_;
     Wish wish_ CUPULE_GUARDED_BY(mutex_) = Wish::none;

@@ -10,8 +10,9 @@ namespace cupule::machine {
 
 /// The parts in the order in which they need each other.
 struct Pc::Wiring {
-    Wiring(event::EventLoop& loop, hypervisor::Vm& vm, LifeCycle::Control& control)
-        : interrupts(vm), life_cycle(loop, vm, control) {}
+    Wiring(event::EventLoop& loop, hypervisor::Vm& vm, LifeCycle::Control& control,
+           OnCrash on_crash)
+        : interrupts(vm), life_cycle(loop, vm, control, on_crash) {}
 
     irq::InterruptRouter interrupts;
     LifeCycle life_cycle;
@@ -77,7 +78,7 @@ base::Result<void> Pc::create_spine() {
                           io::IoTraceFile::create(options_.io_trace, services_.loop.clock()));
         dispatcher_->set_tracer(trace_.get());
     }
-    wiring_ = std::make_unique<Wiring>(services_.loop, *vm_, *this);
+    wiring_ = std::make_unique<Wiring>(services_.loop, *vm_, *this, options_.on_crash);
     return {};
 }
 

@@ -23,6 +23,9 @@ constexpr unsigned vcpu_count_max = 254;
 /// `--exit-codes`: acrn-dm's coarse codes, or one code for each way a run can end.
 enum class ExitCodes : std::uint8_t { acrn, distinct };
 
+/// `--on-crash`: what follows when the guest shuts its processor down (triple fault).
+enum class OnCrash : std::uint8_t { reset, exit };
+
 enum class Hypervisor : std::uint8_t { automatic, kvm, acrn };
 enum class HugePages : std::uint8_t { automatic, never };
 
@@ -134,6 +137,7 @@ struct VmOptions {
 
     /// How long SIGTERM's power button has before the virtual machine is ended.
     std::uint32_t grace_s = 60;
+    OnCrash on_crash = OnCrash::reset;
     ExitCodes exit_codes = ExitCodes::acrn;
     LoggerOptions logger;
     /// Path of the record of every I/O request, empty: none.

@@ -20,7 +20,7 @@
 #include "base/file_descriptor.h"
 
 // The guest. It reports how far it came by writes to port 0x10; its addresses are those of the
-// enum below.
+// enum below. R9D tells whether it has XSAVE.
 asm(R"(
     .pushsection .rodata
     .balign 16
@@ -44,6 +44,8 @@ cupule_probe_guest_begin:
     jne 1f
     movb $3, %al
     outb %al, $0x10
+    testl %r9d, %r9d
+    jz 2f
     xorl %ecx, %ecx
     xorl %edx, %edx
     movl $3, %eax
@@ -51,7 +53,9 @@ cupule_probe_guest_begin:
     movl $3, %eax
     xorl %edx, %edx
     xrstor 0x6000
-    movb $4, %al
+    jmp 3f
+2:  fxrstor 0x6000
+3:  movb $4, %al
     outb %al, $0x10
 1:  hlt
     jmp 1b
@@ -92,13 +96,9 @@ constexpr std::uint16_t data_selector = 0x10;
 constexpr std::uint8_t stage_done = 4;
 constexpr std::uint32_t xsave_leaf = 0xD;
 constexpr std::uint32_t x87_and_sse = 3;
-
-/// What the guest was about to do when it had reported `stage`.
-std::string_view next_instruction(std::uint8_t stage) {
-    constexpr std::array<std::string_view, 4> names{"the first instruction in long mode",
-                                                    "cmpxchg16b", "int3", "xrstor"};
-    return names.at(stage < names.size() ? stage : names.size() - 1);
-}
+constexpr std::uint32_t xsave_feature = 1U << 26;  // leaf 1, ECX
+constexpr std::uint64_t cr4_basic = 0x620;         // OSXMMEXCPT, OSFXSR, PAE
+constexpr std::uint64_t cr4_osxsave = 0x40000;
 
 /// struct kvm_cpuid2 as C lays it out. The headers' own is four bytes too long in C++ (the empty
 /// struct in __DECLARE_FLEX_ARRAY has a size there), and so are the numbers of its ioctls.
@@ -182,6 +182,14 @@ class ProbeGuest {
     }
 
   private:
+    /// What the guest was about to do when it had reported `stage`.
+    std::string_view next_instruction(std::uint8_t stage) const {
+        const std::array<std::string_view, 4> names{"the first instruction in long mode",
+                                                    "cmpxchg16b", "int3",
+                                                    has_xsave_ ? "xrstor" : "fxrstor"};
+        return names.at(stage < names.size() ? stage : names.size() - 1);
+    }
+
     void store_64(std::uint64_t address, std::uint64_t value) {
         std::memcpy(memory_ + address, &value, sizeof(value));
     }
@@ -226,7 +234,8 @@ class ProbeGuest {
         return set_registers();
     }
 
-    /// Long mode and XSAVE with x87 and SSE state. All that the host supports would be refused
+    /// Long mode, and XSAVE with x87 and SSE state where KVM offers it: a hypervisor below it may
+    /// withhold XSAVE. All that the host supports would be refused
     /// where a process has to ask for some of it first (AMX).
     Result<void> set_cpuid() {
         CpuidTable cpuid;
@@ -238,6 +247,9 @@ class ProbeGuest {
             kvm_cpuid_entry2 entry = cpuid.entries.at(i);
             if (!is_needed(entry)) {
                 continue;
+            }
+            if (entry.function == 1) {
+                has_xsave_ = (entry.ecx & xsave_feature) != 0;
             }
             if (entry.function == xsave_leaf) {
                 entry.eax &= x87_and_sse;
@@ -281,15 +293,17 @@ class ProbeGuest {
         special.idt = {.base = idt_address, .limit = 4 * 16 - 1, .padding = {}};
         special.cr0 = 0x80050033;  // PG, AM, WP, NE, ET, MP, PE
         special.cr3 = pml4_address;
-        special.cr4 = 0x40620;  // OSXSAVE, OSXMMEXCPT, OSFXSR, PAE
-        special.efer = 0x500;   // LMA, LME
+        special.cr4 = cr4_basic | (has_xsave_ ? cr4_osxsave : 0);
+        special.efer = 0x500;  // LMA, LME
         if (::ioctl(vcpu_.get(), KVM_SET_SREGS, &special) != 0) {
-            return fail_errno(errno, "KVM_SET_SREGS (long mode with XSAVE)");
+            return fail_errno(errno, "KVM_SET_SREGS (long mode{})",
+                              has_xsave_ ? " with XSAVE" : "");
         }
         kvm_regs registers{};
         registers.rip = code_address;
         registers.rsp = stack_address;
         registers.rflags = 2;
+        registers.r9 = has_xsave_ ? 1 : 0;
         if (::ioctl(vcpu_.get(), KVM_SET_REGS, &registers) != 0) {
             return fail_errno(errno, "KVM_SET_REGS");
         }
@@ -302,6 +316,7 @@ class ProbeGuest {
     std::uint8_t* memory_ = nullptr;
     kvm_run* run_ = nullptr;
     std::size_t run_size_ = 0;
+    bool has_xsave_ = false;
 };
 
 constexpr std::string_view success = "ok";
