@@ -1,9 +1,10 @@
 # Compilers, warnings, sanitizers and the libraries that come from Debian: one interface target for all.
 
+# Paths are hashed relative to the source tree, so that every clone and work tree shares the cache.
 find_program(CUPULE_CCACHE ccache)
 if(CUPULE_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CUPULE_CCACHE})
-  set(CMAKE_C_COMPILER_LAUNCHER ${CUPULE_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${CUPULE_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${CMAKE_CXX_COMPILER_LAUNCHER})
 endif()
 
 add_library(cupule_options INTERFACE)
@@ -11,7 +12,6 @@ target_include_directories(cupule_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_compile_options(cupule_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast -Wcast-align
   -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough -Wvla -Wundef -Werror
-  -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=
   -fno-omit-frame-pointer)
 target_compile_definitions(cupule_options INTERFACE _FILE_OFFSET_BITS=64)
 
