@@ -83,6 +83,31 @@ bool FakeVm::running() const {
     return running_;
 }
 
+unsigned FakeVm::resets() const {
+    event::MutexLock lock(mutex_);
+    return resets_;
+}
+
+std::vector<std::pair<std::uint64_t, std::uint64_t>> FakeVm::mappings() const {
+    event::MutexLock lock(mutex_);
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> result;
+    for (const auto& [base, bytes] : mappings_) {
+        result.emplace_back(base, bytes.size());
+    }
+    return result;
+}
+
+std::span<std::byte> FakeVm::memory(std::uint64_t address, std::uint64_t size) const {
+    event::MutexLock lock(mutex_);
+    for (const auto& [base, bytes] : mappings_) {
+        const std::uint64_t offset = address - base;
+        if (address >= base && offset < bytes.size() && size <= bytes.size() - offset) {
+            return bytes.subspan(offset, size);
+        }
+    }
+    return {};
+}
+
 void FakeVm::stop(VmStop reason) {
     VmEvents* events = nullptr;
     {
@@ -149,15 +174,15 @@ void FakeVm::send(const irq::MsiMessage& message) {
     messages_.push_back(message);
 }
 
-base::Result<void> FakeVm::map(memory::GuestAddress base, std::uint64_t size, std::byte* /*host*/,
+base::Result<void> FakeVm::map(memory::GuestAddress base, std::uint64_t size, std::byte* host,
                                MemoryAccess /*access*/) {
     event::MutexLock lock(mutex_);
-    for (const auto& [other, other_size] : mappings_) {
-        if (base.value < other + other_size && other < base.value + size) {
+    for (const auto& [other, bytes] : mappings_) {
+        if (base.value < other + bytes.size() && other < base.value + size) {
             return base::fail_errno(EEXIST, "guest memory at {:#x} is mapped already", base.value);
         }
     }
-    mappings_.emplace(base.value, size);
+    mappings_.emplace(base.value, std::span(host, size));
     return {};
 }
 

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -33,7 +35,13 @@ class FakeVm : public Vm {
     std::vector<irq::MsiMessage> take_messages() CUPULE_EXCLUDES(mutex_);
     const VcpuState& boot_state() const { return boot_state_; }
     bool running() const CUPULE_EXCLUDES(mutex_);
-    unsigned resets() const { return resets_; }
+    unsigned resets() const CUPULE_EXCLUDES(mutex_);
+    /// Base and size of what is mapped, ascending.
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> mappings() const CUPULE_EXCLUDES(mutex_);
+    /// The guest's own view of its memory, empty where [address, address + size) is not mapped as
+    /// one.
+    std::span<std::byte> memory(std::uint64_t address, std::uint64_t size) const
+        CUPULE_EXCLUDES(mutex_);
     /// Ends the run as a processor would.
     void stop(VmStop reason);
 
@@ -65,7 +73,6 @@ class FakeVm : public Vm {
     const VmSpec spec_;
     const unsigned gsi_count_;
     VcpuState boot_state_;
-    unsigned resets_ = 0;
     io::DoorbellTable doorbells_;
 
     mutable event::Mutex mutex_;
@@ -75,9 +82,10 @@ class FakeVm : public Vm {
     bool running_ CUPULE_GUARDED_BY(mutex_) = false;
     unsigned in_client_ CUPULE_GUARDED_BY(mutex_) = 0;
     std::uint64_t requests_ CUPULE_GUARDED_BY(mutex_) = 0;
+    unsigned resets_ CUPULE_GUARDED_BY(mutex_) = 0;
     std::vector<std::pair<bool, unsigned>> gsis_ CUPULE_GUARDED_BY(mutex_);
     std::vector<irq::MsiMessage> messages_ CUPULE_GUARDED_BY(mutex_);
-    std::map<std::uint64_t, std::uint64_t> mappings_ CUPULE_GUARDED_BY(mutex_);
+    std::map<std::uint64_t, std::span<std::byte>> mappings_ CUPULE_GUARDED_BY(mutex_);
     std::map<int, irq::MsiMessage> message_routes_ CUPULE_GUARDED_BY(mutex_);
     std::map<int, std::pair<irq::Gsi, int>> level_routes_ CUPULE_GUARDED_BY(mutex_);
 };
