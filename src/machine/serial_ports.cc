@@ -32,6 +32,10 @@ base::Result<void> SerialPorts::add(const SerialOptions& options, io::IoDispatch
                                     irq::InterruptRouter& interrupts, event::EventLoop& loop,
                                     backend::StdioOwner& stdio, Parts& parts) {
     const std::string name = fmt::format("com{}", options.port);
+    if (options.irq >= interrupts.gsi_count()) {
+        return base::fail("{}: there is no interrupt {}, the last one is {}", name, options.irq,
+                          interrupts.gsi_count() - 1);
+    }
     CUPULE_TRY_ASSIGN(const backend::ChannelSpec spec, backend::parse_channel(options.backend));
     Port port;
     port.options = options;
