@@ -231,7 +231,8 @@ void EventLoop::run_watch(std::uint64_t id, std::uint32_t epoll_events) {
         entry = found->second;
     }
     MutexLock lock(*entry->monitor);
-    if (entry->alive) {
+    // Destroyed or paused since epoll reported it: the news is void.
+    if (entry->alive && entry->in_set) {
         entry->callback(epoll_events);
     }
 }
