@@ -1,5 +1,9 @@
-/// A machine that has everything the tables can describe; for tests.
+/// For tests: a machine that has everything the tables can describe, and reading of tables.
 #pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
 
 #include "acpi/platform.h"
 
@@ -28,6 +32,16 @@ namespace cupule::acpi {
     platform.reserved_ports = {{0x84, 1}, {0x400, 0x80}, {0x1000, 0x200}};
     platform.reserved_memory = {{0xF000'0000, 0x0E00'0000}, {0x8000000000, 0x1'0000'0000}};
     return platform;
+}
+
+/// The little-endian number of `size` bytes at `offset`, as a guest reads it.
+[[nodiscard]] inline std::uint64_t number_at(const std::vector<std::uint8_t>& bytes,
+                                             std::size_t offset, std::size_t size) {
+    std::uint64_t value = 0;
+    for (std::size_t i = 0; i < size; ++i) {
+        value |= std::uint64_t{bytes.at(offset + i)} << (8 * i);
+    }
+    return value;
 }
 
 }  // namespace cupule::acpi

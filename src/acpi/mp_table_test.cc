@@ -13,14 +13,6 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-std::uint64_t number_at(const Bytes& bytes, std::size_t offset, std::size_t size) {
-    std::uint64_t value = 0;
-    for (std::size_t i = 0; i < size; ++i) {
-        value |= std::uint64_t{bytes.at(offset + i)} << (8 * i);
-    }
-    return value;
-}
-
 TEST(MpTableTest, pointer_and_configuration_are_valid) {
     const auto table =
         make_mp_table(example_platform(2), {.signature = 0x806E9, .feature_flags = 0x1F8BFBFF});

@@ -10,14 +10,6 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-std::uint64_t number_at(const Bytes& bytes, std::size_t offset, std::size_t size) {
-    std::uint64_t value = 0;
-    for (std::size_t i = 0; i < size; ++i) {
-        value |= std::uint64_t{bytes.at(offset + i)} << (8 * i);
-    }
-    return value;
-}
-
 TEST(TableSetTest, tables_lie_in_the_bios_area_without_overlap) {
     const auto set = make_table_set(example_platform(16));
     ASSERT_TRUE(set.has_value());

@@ -19,14 +19,6 @@ unsigned sum_of(const Bytes& bytes) {
     return std::accumulate(bytes.begin(), bytes.end(), 0U) & 0xFF;
 }
 
-std::uint64_t number_at(const Bytes& bytes, std::size_t offset, std::size_t size) {
-    std::uint64_t value = 0;
-    for (std::size_t i = 0; i < size; ++i) {
-        value |= std::uint64_t{bytes.at(offset + i)} << (8 * i);
-    }
-    return value;
-}
-
 Bytes slice(const Bytes& bytes, std::size_t offset, std::size_t size) {
     return {bytes.begin() + static_cast<std::ptrdiff_t>(offset),
             bytes.begin() + static_cast<std::ptrdiff_t>(offset + size)};

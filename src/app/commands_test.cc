@@ -52,14 +52,15 @@ TEST(Commands, RunRunsTheMachineAndReturnsItsStatus) {
 }
 
 TEST(Commands, CheckReportsAllProblemsAndRunsNothing) {
-    const Output good = call({"cupule", "run", "--check", "-k", "/k", "vm"});
+    const Output good = call({"cupule", "run", "--check", "-k", "/k", "-s", "0,hostbridge", "-s",
+                              "1,lpc", "-l", "com1", "vm"});
     EXPECT_EQ(good.status, 0);
     EXPECT_TRUE(good.ran.empty());
     EXPECT_EQ(good.errors, "");
     const Output bad = call({"cupule", "run", "--check", "-m", "x", "--cpus=0", "-s", "1,foo"});
     EXPECT_EQ(bad.status, 64);
     EXPECT_TRUE(bad.ran.empty());
-    EXPECT_EQ(std::ranges::count(bad.errors, '\n'), 6);
+    EXPECT_EQ(std::ranges::count(bad.errors, '\n'), 7);
 }
 
 TEST(Commands, EveryLineOfAProblemBeginsWithTheProgramsName) {

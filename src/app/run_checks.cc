@@ -212,6 +212,11 @@ void check_serial_ports(const VmOptions& options, const HostQueries& host, Probl
                        "or unix:PATH",
                        stdio_users);
     }
+    if (options.serial_ports.empty()) {
+        problems.warning(
+            "no -l names a serial port, and this build has no other console: what the guest prints "
+            "is lost; '-s 1:0,lpc -l com1,stdio' shows it here");
+    }
     if (!options.serial_ports.empty() && count_device(options, "lpc") == 0) {
         problems.error(exit_failure, "option -l/--lpc needs the lpc device: add '-s 1:0,lpc'");
     }

@@ -69,7 +69,8 @@ Outcome read(const Words& words) {
 
 /// A command line that has all it needs, with more words in front.
 Outcome read_with(Words words) {
-    words.insert(words.end(), {"-k", "/bzImage", "-s", "0:0,hostbridge", "-s", "1:0,lpc", "vm"});
+    words.insert(words.end(),
+                 {"-k", "/bzImage", "-s", "0:0,hostbridge", "-s", "1:0,lpc", "-l", "com4", "vm"});
     return read(words);
 }
 
@@ -323,6 +324,11 @@ TEST(RunOptions, CheckSerialPortsTogether) {
     EXPECT_EQ(bogus.exit_code, 64);
     const Outcome no_lpc = read({"-k", "/k", "-l", "com1", "vm"});
     EXPECT_THAT(no_lpc.errors, ElementsAre(HasSubstr("add '-s 1:0,lpc'")));
+}
+
+TEST(RunOptions, WarnWhereTheGuestHasNoConsole) {
+    EXPECT_THAT(read({"-k", "/k", "vm"}).warnings, ElementsAre(HasSubstr("-l com1,stdio")));
+    EXPECT_THAT(read_with({}).warnings, IsEmpty());
 }
 
 TEST(RunOptions, CheckTheProcessorsAgainstTheHost) {
