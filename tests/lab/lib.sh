@@ -28,4 +28,53 @@ same() { [ "$1" = "$2" ] || { echo "expected '$1', got '$2'" && false; }; }
 # contains FILE TEXT
 contains() { grep -qF -- "$2" "$1" || { echo "no '$2' in:" && cat "$1" && false; }; }
 
+scale=${CUPULE_TIMEOUT_SCALE:-1}
+
+# linux SECONDS NAME KERNEL INITRD APPEND OPTION...: a Linux guest until its end. Its console goes to $scratch/NAME,
+# cupule's own lines to $scratch/NAME.err; the status is cupule's.
+linux() {
+    local limit=$1 name=$2 kernel=$3 initrd=$4 append=$5
+    shift 5
+    timeout -k 5 $((limit * scale)) "$CUPULE" run -m 256M -k "$kernel" -r "$initrd" \
+        -B "console=ttyS0 quiet panic=-1 $append" -s 0:0,hostbridge -s 1:0,lpc -l com1,stdio "$@" "$name" \
+        <"/dev/null" >"$scratch/$name" 2>"$scratch/$name.err"
+}
+
+# start_linux: the same in the background, without a limit; $vm is its process.
+start_linux() {
+    local name=$1 kernel=$2 initrd=$3 append=$4
+    shift 4
+    : >"$scratch/$name"
+    "$CUPULE" run -m 256M -k "$kernel" -r "$initrd" -B "console=ttyS0 quiet panic=-1 $append" \
+        -s 0:0,hostbridge -s 1:0,lpc -l com1,stdio "$@" "$name" \
+        <"/dev/null" >"$scratch/$name" 2>"$scratch/$name.err" &
+    vm=$!
+}
+
+# until_true SECONDS COMMAND...
+until_true() {
+    local end=$((SECONDS + $1 * scale))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || { echo "in vain: $*" && return 1; }
+        sleep 0.1
+    done
+}
+
+# status_of PID SECONDS: waits for a child of this shell; its status in $status, 124 when it had to be killed.
+status_of() {
+    local end=$((SECONDS + $2 * scale))
+    while kill -0 "$1" 2>/dev/null && [ $SECONDS -lt $end ]; do sleep 0.05; done
+    if kill -9 "$1" 2>/dev/null; then
+        wait "$1" 2>/dev/null
+        status=124
+        return
+    fi
+    wait "$1"
+    status=$?
+}
+
+# shown NAME: what a failed case should show of a guest.
+shown() { tail -n 15 "$scratch/$1" "$scratch/$1.err" && false; }
+
 finish() { exit $((failures > 0)); }

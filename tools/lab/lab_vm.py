@@ -12,7 +12,7 @@ LAB_DIR = os.path.dirname(os.path.realpath(__file__))
 # A soft lockup is reported after two of the thresholds, in seconds: on a loaded machine a virtual CPU may wait long
 # for a real one.
 KERNEL_COMMAND_LINE = (
-    "console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt mitigations=off random.trust_cpu=on "
+    "console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt mitigations=off no_timer_check random.trust_cpu=on "
     "watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=60"
 )
 
