@@ -40,8 +40,8 @@ endif()
 find_package(fmt 9 REQUIRED)
 find_package(Threads REQUIRED)
 
-# Core code: no exceptions. fmt is used header-only so that its exception setting is ours.
+# Core code: no exceptions. Format strings are checked by the compiler, so fmt has nothing to throw.
 add_library(cupule_core_options INTERFACE)
-target_link_libraries(cupule_core_options INTERFACE cupule_options fmt::fmt-header-only Threads::Threads)
+target_link_libraries(cupule_core_options INTERFACE cupule_options fmt::fmt Threads::Threads)
 target_compile_options(cupule_core_options INTERFACE -fno-exceptions)
 target_compile_definitions(cupule_core_options INTERFACE FMT_EXCEPTIONS=0)
