@@ -49,7 +49,7 @@ TEST(EventLoopStress, TimersStartedAndStoppedByManyThreadsFireOnceAndNeverEarlyO
     for (TimedDevice& device : devices) {
         device.timer = loop->make_timer(device.monitor, [&] {
             ++device.fired;
-            device.early += loop->clock().now_ns() < device.deadline_ns ? 1 : 0;
+            device.early += loop->clock().now_ns() < device.deadline_ns ? 1U : 0U;
             device.unwanted += device.deadline_ns == 0 ? 1 : 0;
             device.deadline_ns = 0;
         });
