@@ -50,10 +50,16 @@ void on_level_interrupt(Frame&) {
     write(interrupt_status, std::uint64_t{1} << subject.timer);
 }
 
+/// With the counter halted: on a slow machine the match could pass before the interrupt is on, and
+/// an earlier match of a level timer leave its status behind.
 void start_in_5_ms() {
     const std::uint64_t at = timer_register(subject.timer);
+    const std::uint64_t running = read(configuration);
+    write(configuration, running & ~enable);
     write(at + 8, read(main_counter) + subject.hz / 200);
+    write(interrupt_status, std::uint64_t{1} << subject.timer);
     write(at, subject.flags | interrupt_enable);
+    write(configuration, running);
 }
 
 void start_periodic(std::uint64_t timer, std::uint64_t flags, std::uint64_t hz) {
