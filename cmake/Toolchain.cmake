@@ -42,6 +42,13 @@ find_package(Threads REQUIRED)
 
 # Core code: no exceptions. Format strings are checked by the compiler, so fmt has nothing to throw.
 add_library(cupule_core_options INTERFACE)
-target_link_libraries(cupule_core_options INTERFACE cupule_options fmt::fmt Threads::Threads)
+# g++ links Debian's libfmt, which halves compile times; clang 19 mangles one of its names otherwise and
+# takes the header-only form.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  set(cupule_fmt fmt::fmt-header-only)
+else()
+  set(cupule_fmt fmt::fmt)
+endif()
+target_link_libraries(cupule_core_options INTERFACE cupule_options ${cupule_fmt} Threads::Threads)
 target_compile_options(cupule_core_options INTERFACE -fno-exceptions)
 target_compile_definitions(cupule_core_options INTERFACE FMT_EXCEPTIONS=0)

@@ -152,7 +152,7 @@ struct Holdings {
         std::size_t memfd_mappings = 0;
         for (std::string line; std::getline(maps, line);) {
             // The allocator's own mappings come and go.
-            memfd_mappings += line.find("memfd:") != std::string::npos ? 1 : 0;
+            memfd_mappings += line.find("memfd:") != std::string::npos ? 1U : 0U;
         }
         return {entries("/proc/self/fd"), entries("/proc/self/task"), memfd_mappings};
     }
