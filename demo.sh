@@ -25,8 +25,10 @@ done
 step() { run "$@" || exit 1; }
 
 kvm_usable() {
-    "$cupule" probe --json 2>/dev/null |
-        python3 -c 'import json, sys; sys.exit(not json.load(sys.stdin)["kvm"]["usable"])' 2>/dev/null
+    "$cupule" probe --json 2>/dev/null | python3 -c '
+import json, sys
+capabilities = {c["name"]: c["available"] for c in json.load(sys.stdin)["capabilities"]}
+sys.exit(not capabilities["kvm-usable"])' 2>/dev/null
 }
 
 # The stages are quiet: they are not what is shown here.
