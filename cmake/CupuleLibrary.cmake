@@ -53,5 +53,5 @@ function(cupule_test name)
   # gtest's macros are written in an older style than ours.
   target_compile_options(${name} PRIVATE -Wno-sign-conversion -Wno-conversion -Wno-global-constructors)
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 300)
+  set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 600)
 endfunction()
