@@ -58,8 +58,6 @@ void IoDispatcher::handle(IoRequest& request) {
 }
 
 void IoDispatcher::handle_ranged(IoRequest& request, AddressSpace& space) {
-    std::string_view device;
-    std::string_view register_name;
     {
         const AddressSpace::Lookup lookup = space.lookup(request.vcpu);
         const AddressSpace::Visible* range = lookup.find(request.address, request.size);
@@ -78,7 +76,7 @@ void IoDispatcher::handle_ranged(IoRequest& request, AddressSpace& space) {
     }
     answer_unclaimed(request);
     if (tracer_ != nullptr) {
-        tracer_->record(request, device, register_name);
+        tracer_->record(request, {}, {});
     }
 }
 

@@ -15,7 +15,6 @@ namespace cupule::machine {
 struct FirmwareFacts {
     std::vector<std::uint32_t> apic_ids;
     unsigned ioapic_pins = 24;
-    std::uint64_t low_ram_end = 0;
     std::vector<acpi::PciRoute> intx_routes;
     std::optional<acpi::LpcBridge> lpc;
     std::vector<acpi::SerialPort> serial_ports;

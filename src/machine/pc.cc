@@ -109,7 +109,6 @@ base::Result<void> Pc::create_devices() {
 FirmwareFacts Pc::firmware_facts() const {
     return {.apic_ids = apic_ids_,
             .ioapic_pins = vm_->gsi_count(),
-            .low_ram_end = layout_.low_ram_end,
             .intx_routes = wiring_->pci->routes(),
             .lpc = wiring_->pci->lpc(),
             .serial_ports = wiring_->serial->describe()};
