@@ -1,0 +1,44 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "base/error.h"
+#include "event/event_loop.h"
+
+namespace cupule::event {
+
+/// A thread of its own around an event loop, for what must not wait on a vCPU or on the control
+/// thread: running virtqueues. What lives on it is made, used and destroyed by it alone, through
+/// `call`; its watches and timers are made with `monitor`, which `call` holds too.
+class Worker {
+  public:
+    /// `name`: at most 15 bytes, as the host shows the thread.
+    static base::Result<std::unique_ptr<Worker>> create(const std::string& name);
+    /// Ends the thread after the callback that is under way. Watches and timers on its loop are
+    /// gone by then. Not from the worker's thread.
+    ~Worker();
+    Worker(const Worker&) = delete;
+    Worker& operator=(const Worker&) = delete;
+
+    /// Runs `work` on the worker's thread with `monitor` held and returns when it has ended; waits
+    /// for the callback that is under way, which therefore must never wait for a monitor of this
+    /// caller. Any other thread, with any monitor but the worker's held.
+    void call(std::function<void()> work);
+
+    EventLoop& loop() { return *loop_; }
+    Monitor& monitor() { return monitor_; }
+
+  private:
+    explicit Worker(std::unique_ptr<EventLoop> loop) : loop_(std::move(loop)) {}
+
+    /// Held by whatever runs on the thread; nobody else takes it, it is what the loop's interface
+    /// asks for.
+    Monitor monitor_;
+    std::unique_ptr<EventLoop> loop_;
+    std::thread thread_;
+};
+
+}  // namespace cupule::event
