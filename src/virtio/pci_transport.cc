@@ -1,0 +1,281 @@
+#include "virtio/pci_transport.h"
+
+#include <sys/epoll.h>
+
+#include <utility>
+
+#include "base/assert.h"
+#include "virtio/features.h"
+
+namespace cupule::virtio {
+namespace {
+
+pci::Attributes attributes_of(const Device& device) {
+    const DeviceId id = device.id();
+    return {.vendor_id = pci_layout::vendor_id,
+            .device_id = static_cast<std::uint16_t>(pci_layout::device_id_base + id.type),
+            .subsystem_vendor_id = pci_layout::vendor_id,
+            .subsystem_id = id.type,
+            .revision = 1,  // 4.1.2.1: modern devices are 1 or higher
+            .class_code = id.pci_class,
+            .uses_intx = true};
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<PciTransport>> PciTransport::create(
+    std::unique_ptr<virtio::Device> device, const PciTransportPowers& powers) {
+    std::unique_ptr<PciTransport> transport(new PciTransport(std::move(device), powers));
+    CUPULE_TRY(transport->open_bells());
+    return transport;
+}
+
+PciTransport::PciTransport(std::unique_ptr<virtio::Device> device, const PciTransportPowers& powers)
+    : device_(std::move(device)),
+      powers_(powers),
+      function_(attributes_of(*device_)),
+      common_(*this, &PciTransport::read_common, &PciTransport::write_common),
+      isr_(*this, &PciTransport::read_isr, &PciTransport::write_nothing),
+      device_region_(*this, &PciTransport::read_device, &PciTransport::write_device),
+      notify_(*this, &PciTransport::read_notify, &PciTransport::write_notify),
+      device_state_(device_->id().name, device_->features() | feature::notification_data, false,
+                    device_->feature_dependencies()),
+      bad_width_(device_->id().name, "common configuration accessed with a wrong width"),
+      bad_queue_write_(device_->id().name, "queue register written out of turn or range"),
+      broken_queue_(device_->id().name, "queue broken until the driver resets the device") {
+    CUPULE_ASSERT(device_->queues().size() <= pci_layout::queues_max);
+    for (const QueueLimits& limits : device_->queues()) {
+        slots_.push_back(std::make_unique<Slot>(limits));
+    }
+    messages_.resize(slots_.size() + 1);
+    add_capabilities();
+    add_bars();
+    function_.set_events(this);
+    msix_->set_observer(this);
+}
+
+base::Result<void> PciTransport::open_bells() {
+    for (const auto& owned : slots_) {
+        Slot& slot = *owned;
+        CUPULE_TRY_ASSIGN(slot.kick, base::make_eventfd());
+        CUPULE_TRY_ASSIGN(slot.call, base::make_eventfd());
+        CUPULE_TRY_ASSIGN(slot.call_watch,
+                          powers_.loop.watch(slot.call.get(), EPOLLIN, powers_.monitor,
+                                             [this, &slot](std::uint32_t) {
+                                                 base::drain_eventfd(slot.call.get());
+                                                 interrupt_queue(slot);
+                                             }));
+    }
+    CUPULE_TRY_ASSIGN(news_, base::make_eventfd());
+    CUPULE_TRY_ASSIGN(news_watch_, powers_.loop.watch(news_.get(), EPOLLIN, powers_.monitor,
+                                                      [this](std::uint32_t) { hear_news(); }));
+    return {};
+}
+
+PciTransport::~PciTransport() {
+    event::MutexLock lock(powers_.monitor);
+    stop();
+    news_watch_.reset();
+    for (const auto& slot : slots_) {
+        slot->call_watch.reset();
+    }
+}
+
+PciTransport::Slot* PciTransport::selected() {
+    return state_.queue_select < slots_.size() ? slots_[state_.queue_select].get() : nullptr;
+}
+
+std::size_t PciTransport::index_of(const Slot& slot) const {
+    std::size_t index = 0;
+    while (slots_[index].get() != &slot) {
+        ++index;
+    }
+    return index;
+}
+
+// The life of device and queues.
+
+void PciTransport::write_status(std::uint8_t value) {
+    switch (device_state_.write_status(value)) {
+        case StatusAction::none:
+        case StatusAction::features:
+            break;
+        case StatusAction::reset:
+            reset_device();
+            break;
+        case StatusAction::start:
+            start();
+            break;
+    }
+}
+
+std::optional<RunningQueue> PciTransport::activate_queue(std::size_t index) {
+    Slot& slot = *slots_[index];
+    auto queue = slot.registers.activate(powers_.memory, device_state_.driver_features());
+    if (!queue) {
+        report_fault(index, queue.error());
+        return std::nullopt;
+    }
+    return RunningQueue{.index = static_cast<std::uint16_t>(index),
+                        .queue = std::move(*queue),
+                        .kick_fd = slot.kick.get(),
+                        .call_fd = slot.call.get()};
+}
+
+void PciTransport::start() {
+    std::vector<RunningQueue> queues;
+    for (std::size_t index = 0; index < slots_.size(); ++index) {
+        if (!slots_[index]->registers.enabled()) {
+            continue;
+        }
+        auto queue = activate_queue(index);
+        if (!queue) {
+            return;
+        }
+        queues.push_back(std::move(*queue));
+    }
+    const auto started =
+        device_->activate(device_state_.driver_features(), std::move(queues), *this);
+    if (!started) {
+        base::log_error("{}: cannot start: {}", function_.name(), started.error().message);
+        need_reset();
+        return;
+    }
+    active_ = true;
+    for (const auto& slot : slots_) {
+        ring_in(*slot);
+    }
+}
+
+void PciTransport::stop() {
+    if (!active_) {
+        return;
+    }
+    active_ = false;
+    // The queues die here, all workers having let go of them.
+    static_cast<void>(device_->deactivate());
+    for (const auto& slot : slots_) {
+        ring_out(*slot);
+    }
+    config_news_ = false;
+}
+
+void PciTransport::reset_device() {
+    stop();
+    for (const auto& slot : slots_) {
+        slot->registers.reset();
+        slot->vector = pci_layout::no_vector;
+    }
+    state_ = {};
+    device_->reset();
+    device_state_.reset_done();
+    update_intx();
+}
+
+void PciTransport::reset() {
+    reset_device();
+    function_.reset();
+}
+
+void PciTransport::enable_queue(Slot& slot) {
+    const bool late = device_state_.running();
+    if (late && (!active_ || !device_state_.negotiated(feature::ring_reset))) {
+        bad_queue_write_.report(pci_layout::common::queue_enable);
+        return;
+    }
+    if (!slot.registers.enable() || !late) {
+        return;
+    }
+    if (auto queue = activate_queue(index_of(slot))) {
+        device_->start_queue(std::move(*queue));
+        ring_in(slot);
+    }
+}
+
+void PciTransport::reset_queue(Slot& slot) {
+    if (!device_state_.negotiated(feature::ring_reset) || !slot.registers.enabled()) {
+        bad_queue_write_.report(pci_layout::common::queue_reset);
+        return;
+    }
+    if (slot.registers.running() && active_) {
+        static_cast<void>(device_->stop_queue(static_cast<std::uint16_t>(index_of(slot))));
+        ring_out(slot);
+    }
+    slot.registers.reset();
+    slot.vector = pci_layout::no_vector;
+}
+
+void PciTransport::need_reset() {
+    if (device_state_.set_needs_reset()) {
+        interrupt_config();
+    }
+}
+
+void PciTransport::report_fault(std::size_t index, QueueFault fault) {
+    if (broken_queue_.count() == 0) {
+        base::log_warning("{}: queue {}: {}", device_->id().name, index, to_text(fault));
+    }
+    broken_queue_.report(index);
+    need_reset();
+}
+
+void PciTransport::visit_queue(Slot& slot, snapshot::Visitor& visitor) {
+    std::uint16_t size = slot.registers.size();
+    auto descriptors = slot.registers.area(QueueArea::descriptors);
+    auto driver = slot.registers.area(QueueArea::driver);
+    auto device = slot.registers.area(QueueArea::device);
+    bool enabled = slot.registers.enabled();
+    visitor.field("size", size);
+    visitor.field("descriptor_area", descriptors.value);
+    visitor.field("driver_area", driver.value);
+    visitor.field("device_area", device.value);
+    visitor.field("enabled", enabled);
+    visitor.field("vector", slot.vector);
+    if (!visitor.restoring()) {
+        return;
+    }
+    slot.vector = checked_vector(slot.vector);
+    slot.registers.reset();
+    // A size that is not allowed leaves the offered one.
+    static_cast<void>(slot.registers.set_size(size));
+    static_cast<void>(slot.registers.set_area(QueueArea::descriptors, descriptors));
+    static_cast<void>(slot.registers.set_area(QueueArea::driver, driver));
+    static_cast<void>(slot.registers.set_area(QueueArea::device, device));
+    if (enabled) {
+        static_cast<void>(slot.registers.enable());
+    }
+}
+
+void PciTransport::visit(snapshot::Visitor& visitor) {
+    if (visitor.restoring()) {
+        stop();
+    }
+    function_.visit(visitor);
+    visitor.begin("virtio");
+    device_state_.visit(visitor);
+    visitor.field("device_feature_select", state_.device_feature_select);
+    visitor.field("driver_feature_select", state_.driver_feature_select);
+    visitor.field("config_vector", state_.config_vector);
+    visitor.field("queue_select", state_.queue_select);
+    visitor.field("generation", state_.generation);
+    visitor.field("isr", state_.isr);
+    for (std::size_t index = 0; index < slots_.size(); ++index) {
+        visitor.begin(fmt::format("queue{}", index));
+        visit_queue(*slots_[index], visitor);
+        visitor.end();
+    }
+    visitor.end();
+    visitor.begin("device");
+    device_->visit(visitor);
+    visitor.end();
+    if (visitor.restoring()) {
+        state_.config_vector = checked_vector(state_.config_vector);
+        state_.isr &= pci_layout::isr_queue.mask | pci_layout::isr_config.mask;
+        update_intx();
+        if (device_state_.running()) {
+            need_reset();
+        }
+    }
+}
+
+}  // namespace cupule::virtio
