@@ -1,0 +1,271 @@
+#include "device/storage/virtio_blk.h"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <cstring>
+#include <random>
+
+#include "event/mutex.h"
+#include "testing/virtio_pci_bench.h"
+
+namespace cupule::device {
+namespace {
+
+using testing::VirtioDriver;
+using virtio::feature::ring_packed;
+using virtio::feature::version_1;
+
+constexpr int failure_ms = 20'000;
+constexpr std::uint64_t disk_bytes = 1 << 20;
+constexpr std::uint64_t flush_features = base::bit(9) | base::bit(11);
+constexpr std::uint64_t header_at = 3 << 20;
+constexpr std::uint64_t data_at = 4 << 20;
+constexpr std::uint64_t status_at = header_at + 0x1000;
+
+/// A disk in host memory that counts and fails as told.
+class MemoryStore : public backend::BlockStore {
+  public:
+    std::uint64_t size() const override { return bytes.size(); }
+    base::Result<void> read(std::span<const iovec> to, std::uint64_t at) override {
+        return move(to, at, false);
+    }
+    base::Result<void> write(std::span<const iovec> from, std::uint64_t at) override {
+        ++writes;
+        return move(from, at, true);
+    }
+    base::Result<void> flush() override {
+        ++flushes;
+        return outcome();
+    }
+    base::Result<void> discard(std::uint64_t, std::uint64_t length) override {
+        discarded += length;
+        return outcome();
+    }
+    base::Result<void> write_zeroes(std::uint64_t at, std::uint64_t length, bool) override {
+        std::memset(bytes.data() + at, 0, length);
+        return outcome();
+    }
+
+    std::vector<std::byte> bytes = std::vector<std::byte>(disk_bytes);
+    std::atomic<bool> fail{false};
+    std::atomic<int> writes{0};
+    std::atomic<int> flushes{0};
+    std::atomic<std::uint64_t> discarded{0};
+
+  private:
+    base::Result<void> outcome() const {
+        return fail ? base::Result<void>(base::fail_errno(ENOSPC, "full")) : base::Result<void>();
+    }
+    base::Result<void> move(std::span<const iovec> segments, std::uint64_t at, bool in) {
+        for (const iovec& each : segments) {
+            auto* place = bytes.data() + at;
+            std::memcpy(in ? place : each.iov_base, in ? each.iov_base : place, each.iov_len);
+            at += each.iov_len;
+        }
+        return outcome();
+    }
+};
+
+class VirtioBlkTest : public ::testing::TestWithParam<std::uint64_t> {
+  protected:
+    void start(const VirtioBlkSpec& spec, std::uint64_t extra = 0) {
+        bench_ = std::make_unique<testing::VirtioPciBench>(
+            std::make_unique<VirtioBlk>(spec, store_, *worker_));
+        run(extra);
+    }
+    void run(std::uint64_t extra) {
+        options_.features = GetParam() | extra;
+        driver_ = std::make_unique<VirtioDriver>(*bench_->memory, options_);
+        ASSERT_TRUE(bench_->negotiate(options_.features));
+        bench_->set_queue(0, driver_->geometry());
+        bench_->drive();
+        ASSERT_EQ(bench_->status(), 0x0F);
+    }
+    bool submit(std::uint32_t type, std::uint64_t sector, std::uint32_t bytes, bool to_guest) {
+        EXPECT_TRUE(bench_->memory->store<std::uint64_t>({header_at}, type));
+        EXPECT_TRUE(bench_->memory->store<std::uint64_t>({header_at + 8}, sector));
+        EXPECT_TRUE(bench_->memory->store<std::uint8_t>({status_at}, 0xEE));
+        std::vector<VirtioDriver::Buffer> buffers{{.address = {header_at}, .length = 16}};
+        if (bytes != 0) {
+            buffers.push_back({.address = {data_at}, .length = bytes, .writable = to_guest});
+        }
+        buffers.push_back({.address = {status_at}, .length = 1, .writable = true});
+        return driver_->submit(buffers, 1);
+    }
+    /// The status, and in `written_` what the used ring said.
+    unsigned request(std::uint32_t type, std::uint64_t sector, std::uint32_t bytes = 0,
+                     bool to_guest = false) {
+        EXPECT_TRUE(submit(type, sector, bytes, to_guest));
+        if (driver_->publish()) {
+            bench_->notify(0);
+        }
+        for (int i = 0; i < failure_ms; ++i) {
+            if (const auto used = driver_->collect()) {
+                written_ = used->written;
+                EXPECT_EQ(driver_->violation(), "");
+                return *bench_->memory->load<std::uint8_t>({status_at});
+            }
+            poll(nullptr, 0, 1);
+        }
+        ADD_FAILURE() << "no answer";
+        return 0xFF;
+    }
+    void put_segment(std::uint64_t sector, std::uint32_t sectors, std::uint32_t flags) {
+        ASSERT_TRUE(bench_->memory->store<std::uint64_t>({data_at}, sector));
+        ASSERT_TRUE(bench_->memory->store<std::uint32_t>({data_at + 8}, sectors));
+        ASSERT_TRUE(bench_->memory->store<std::uint32_t>({data_at + 12}, flags));
+    }
+
+    VirtioDriver::Options options_{.features = 0, .size = 16, .base = {0x1'0000}};
+    MemoryStore store_;
+    std::unique_ptr<event::Worker> worker_ = *event::Worker::create("test");
+    std::unique_ptr<testing::VirtioPciBench> bench_;
+    std::unique_ptr<VirtioDriver> driver_;
+    std::uint32_t written_ = 0;
+};
+
+TEST_P(VirtioBlkTest, ReadsAndWritesAgreeWithAModelOfTheDisk) {
+    start({}, flush_features);
+    std::vector<std::byte> model(disk_bytes);
+    std::mt19937_64 random(3);
+    for (int i = 0; i < 200; ++i) {
+        const std::uint64_t sector = random() % (disk_bytes / 512 - 16);
+        const auto bytes = static_cast<std::uint32_t>(512 * (1 + random() % 16));
+        auto expected = std::span(model).subspan(sector * 512, bytes);
+        std::vector<std::byte> data(bytes, static_cast<std::byte>(random()));
+        if (random() % 2 == 0) {
+            ASSERT_TRUE(bench_->memory->write({data_at}, data));
+            ASSERT_EQ(request(1, sector, bytes), 0U);
+            EXPECT_EQ(written_, 1U);
+            std::ranges::copy(data, expected.begin());
+        } else {
+            ASSERT_EQ(request(0, sector, bytes, true), 0U);
+            EXPECT_EQ(written_, bytes + 1);
+            ASSERT_TRUE(bench_->memory->read({data_at}, data));
+            ASSERT_TRUE(std::ranges::equal(data, expected));
+        }
+    }
+    EXPECT_EQ(store_.bytes, model);
+    EXPECT_EQ(store_.flushes, 0);
+    EXPECT_EQ(request(4, 0), 0U);
+    EXPECT_EQ(store_.flushes, 1);
+}
+
+TEST_P(VirtioBlkTest, WhatPassesTheEndIsAnErrorAndTouchesNothing) {
+    start({});
+    const std::uint64_t end = disk_bytes / 512;
+    EXPECT_EQ(request(0, end - 1, 512, true), 0U);
+    EXPECT_EQ(request(0, end - 1, 1024, true), 1U);
+    EXPECT_EQ(request(0, end, 512, true), 1U);
+    EXPECT_EQ(request(1, ~std::uint64_t{0}, 512), 1U);
+    EXPECT_EQ(request(1, std::uint64_t{1} << 55, 512), 1U);
+    EXPECT_EQ(request(1, 0, 511), 1U);
+    EXPECT_EQ(store_.writes, 0);
+}
+
+TEST_P(VirtioBlkTest, HostErrorsBecomeGuestErrors) {
+    start({}, flush_features);
+    store_.fail = true;
+    EXPECT_EQ(request(0, 0, 512, true), 1U);
+    EXPECT_EQ(request(1, 0, 512), 1U);
+    EXPECT_EQ(request(4, 0), 1U);
+    store_.fail = false;
+    EXPECT_EQ(request(1, 0, 512), 0U);
+}
+
+TEST_P(VirtioBlkTest, UnknownRequestsAreUnsupported) {
+    start({});
+    EXPECT_EQ(request(99, 0), 2U);
+    EXPECT_EQ(request(11, 0, 16), 2U);  // not negotiated
+}
+
+TEST_P(VirtioBlkTest, GivesItsSerial) {
+    start({.serial = "CUPULE-03-0"});
+    EXPECT_EQ(request(8, 0, 20, true), 0U);
+    std::array<char, 20> id{};
+    ASSERT_TRUE(bench_->memory->read({data_at}, std::as_writable_bytes(std::span(id))));
+    EXPECT_STREQ(id.data(), "CUPULE-03-0");
+}
+
+TEST_P(VirtioBlkTest, AReadOnlyDiskSaysSoAndTakesNoWrite) {
+    start({.read_only = true});
+    EXPECT_NE(bench_->offered() & base::bit(5), 0U);
+    EXPECT_EQ(request(1, 0, 512), 1U);
+    EXPECT_EQ(store_.writes, 0);
+}
+
+TEST_P(VirtioBlkTest, WritesLastWhenTheDriverCannotFlushOrSaysSo) {
+    start({});
+    EXPECT_EQ(request(1, 0, 512), 0U);
+    EXPECT_EQ(store_.flushes, 1);
+    start({}, flush_features);
+    EXPECT_EQ(bench_->read(0x2000 + 32, 1), 1U);
+    EXPECT_EQ(request(1, 0, 512), 0U);
+    EXPECT_EQ(store_.flushes, 1);
+    bench_->write(0x2000 + 32, 1, 0);
+    EXPECT_EQ(bench_->read(0x2000 + 32, 1), 0U);
+    EXPECT_EQ(request(1, 0, 512), 0U);
+    EXPECT_EQ(store_.flushes, 2);
+}
+
+TEST_P(VirtioBlkTest, ErasesWhatIsOnTheDiskAndChecksWhatIsNot) {
+    start({.discard = true}, base::bit(13) | base::bit(14));
+    store_.bytes[512] = std::byte{7};
+    put_segment(1, 1, 0);
+    EXPECT_EQ(request(13, 0, 16), 0U);
+    EXPECT_EQ(store_.bytes[512], std::byte{0});
+    EXPECT_EQ(request(11, 0, 16), 0U);
+    EXPECT_EQ(store_.discarded, 512U);
+    put_segment(1, 1, 1);
+    EXPECT_EQ(request(11, 0, 16), 2U);  // UNMAP means nothing in a discard
+    EXPECT_EQ(request(13, 0, 16), 0U);
+    put_segment(1, 1, 2);
+    EXPECT_EQ(request(13, 0, 16), 2U);
+    put_segment(disk_bytes / 512, 1, 0);
+    EXPECT_EQ(request(11, 0, 16), 1U);
+    put_segment(0, 0xFFFF'FFFF, 0);
+    EXPECT_EQ(request(13, 0, 16), 1U);
+    EXPECT_EQ(request(13, 0, 15), 2U);
+}
+
+TEST_P(VirtioBlkTest, DescribesTheDisk) {
+    start({.logical_sector = 512, .physical_sector = 4096});
+    EXPECT_EQ(bench_->read(0x2000, 8), disk_bytes / 512);
+    EXPECT_EQ(bench_->read(0x2000 + 20, 4), 512U);
+    EXPECT_EQ(bench_->read(0x2000 + 24, 1), 3U);
+    EXPECT_EQ(bench_->read(0x2000 + 26, 2), 8U);
+}
+
+TEST_P(VirtioBlkTest, ResetsWithRequestsInFlightLeaveNoWorkBehind) {
+    start({});
+    for (int round = 0; round < 50; ++round) {
+        for (int i = 0; i < 4; ++i) {
+            ASSERT_TRUE(submit(1, 0, 512, false));
+        }
+        driver_->publish();
+        bench_->notify(0);
+        if (round % 2 == 0) {
+            bench_->set_status(0);
+        } else {
+            event::MutexLock lock(bench_->monitor);
+            bench_->transport->reset();
+        }
+        // Nobody uses guest memory now: what a machine does when it discards it.
+        const int then = store_.writes;
+        ASSERT_TRUE(bench_->memory->discard_all());
+        worker_->call([] {});
+        EXPECT_EQ(store_.writes, then);
+        {
+            event::MutexLock lock(bench_->monitor);
+            bench_->place();
+        }
+        run(0);
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Rings, VirtioBlkTest,
+                         ::testing::Values(version_1, version_1 | ring_packed));
+
+}  // namespace
+}  // namespace cupule::device
