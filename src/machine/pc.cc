@@ -101,7 +101,10 @@ base::Result<void> Pc::create_devices() {
                                    .interrupts = wiring_->interrupts,
                                    .parts = parts_,
                                    .reset_control = wiring_->platform->reset_control(),
-                                   .reset_monitor = wiring_->platform->reset_monitor()};
+                                   .reset_monitor = wiring_->platform->reset_monitor(),
+                                   .memory = *memory_,
+                                   .loop = services_.loop,
+                                   .vm = *vm_};
     CUPULE_TRY_ASSIGN(wiring_->pci, PciDevices::create(options_.slots, context, isa_irqs));
     return {};
 }

@@ -6,6 +6,7 @@
 #include "device/bridge/lpc_bridge.h"
 #include "irq/gsi_allocator.h"
 #include "machine/address_map.h"
+#include "machine/pci_device_factories.h"
 #include "pci/bar_allocator.h"
 #include "pci/bus.h"
 #include "pci/config_mechanism.h"
@@ -29,6 +30,11 @@ struct PciDevices::Impl {
     base::Result<void> add_slot(const SlotOptions& slot, const PciDeviceContext& context);
     base::Result<void> put_on_bus(const SlotOptions& slot, pci::Function& function,
                                   snapshot::Device& device, const PciDeviceContext& context);
+    base::Result<void> put_on_bus(const SlotOptions& slot, pci::Function& function,
+                                  snapshot::Device& device, event::Monitor& monitor,
+                                  const PciDeviceContext& context);
+    base::Result<void> add_endpoint(const SlotOptions& slot, EndpointFactory make,
+                                    const PciDeviceContext& context);
 
     pci::PirqRouter pirqs;
     irq::GsiAllocator gsis;
@@ -39,6 +45,7 @@ struct PciDevices::Impl {
     pci::Ecam ecam;
     std::vector<std::unique_ptr<device::HostBridge>> host_bridges;
     std::unique_ptr<device::LpcBridge> lpc;
+    std::vector<std::unique_ptr<Endpoint>> endpoints;
     event::Monitor* lpc_monitor = nullptr;
     acpi::LpcBridge lpc_place;
 };
@@ -62,7 +69,12 @@ base::Result<void> PciDevices::Impl::map_config(const PciDeviceContext& context)
 base::Result<void> PciDevices::Impl::put_on_bus(const SlotOptions& slot, pci::Function& function,
                                                 snapshot::Device& device,
                                                 const PciDeviceContext& context) {
-    event::Monitor& monitor = context.parts.new_monitor();
+    return put_on_bus(slot, function, device, context.parts.new_monitor(), context);
+}
+
+base::Result<void> PciDevices::Impl::put_on_bus(const SlotOptions& slot, pci::Function& function,
+                                                snapshot::Device& device, event::Monitor& monitor,
+                                                const PciDeviceContext& context) {
     CUPULE_TRY(root.add(slot.slot, slot.function, function, monitor, slot.device));
     context.parts.add(fmt::format("00:{:02x}.{} {}", slot.slot, slot.function, slot.device), device,
                       monitor);
@@ -94,8 +106,22 @@ base::Result<void> PciDevices::Impl::add_slot(const SlotOptions& slot,
         lpc_place.function = slot.function;
         return put_on_bus(slot, lpc->function(), *lpc, context);
     }
+    if (const EndpointFactory make = find_endpoint_factory(slot.device)) {
+        return add_endpoint(slot, make, context);
+    }
     return base::fail("-s {}:{},{}: this build has no such device", slot.slot, slot.function,
                       slot.device);
+}
+
+base::Result<void> PciDevices::Impl::add_endpoint(const SlotOptions& slot, EndpointFactory make,
+                                                  const PciDeviceContext& context) {
+    event::Monitor& monitor = context.parts.new_monitor();
+    CUPULE_TRY_ASSIGN(auto endpoint, make(slot, {.memory = context.memory,
+                                                 .loop = context.loop,
+                                                 .vm = context.vm,
+                                                 .monitor = monitor}));
+    Endpoint& added = *endpoints.emplace_back(std::move(endpoint));
+    return put_on_bus(slot, added.function(), added.device(), monitor, context);
 }
 
 base::Result<std::unique_ptr<PciDevices>> PciDevices::create(

@@ -6,10 +6,13 @@
 
 #include "acpi/platform.h"
 #include "base/error.h"
+#include "event/event_loop.h"
+#include "hypervisor/vm.h"
 #include "io/io_dispatcher.h"
 #include "irq/interrupt_router.h"
 #include "machine/parts.h"
 #include "machine/vm_options.h"
+#include "memory/guest_memory.h"
 
 namespace cupule::machine {
 
@@ -21,6 +24,9 @@ struct PciDeviceContext {
     /// Who answers byte accesses to port 0xCF9, and its lock.
     io::IoHandler& reset_control;
     event::Monitor& reset_monitor;
+    const memory::GuestMemory& memory;
+    event::EventLoop& loop;
+    hypervisor::Vm& vm;
 };
 
 /// The PCI side of the machine: the root bus, its functions as `-s` asks for them, both ways to

@@ -1,0 +1,30 @@
+#include "machine/pci_device_factories.h"
+
+#include <algorithm>
+#include <array>
+
+#include "machine/virtio_endpoints.h"
+
+namespace cupule::machine {
+namespace {
+
+struct Entry {
+    std::string_view name;
+    EndpointFactory make;
+};
+
+// One line a device, sorted by name.
+constexpr auto factories = std::to_array<Entry>({
+    {"virtio-blk", make_virtio_blk},
+    {"virtio-rnd", make_virtio_rnd},
+});
+static_assert(std::ranges::is_sorted(factories, {}, &Entry::name));
+
+}  // namespace
+
+EndpointFactory find_endpoint_factory(std::string_view name) {
+    const auto* found = std::ranges::lower_bound(factories, name, {}, &Entry::name);
+    return found != factories.end() && found->name == name ? found->make : nullptr;
+}
+
+}  // namespace cupule::machine

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "event/event_loop.h"
+#include "hypervisor/vm.h"
+#include "irq/interrupt.h"
+#include "machine/vm_options.h"
+#include "memory/guest_memory.h"
+#include "pci/function.h"
+#include "snapshot/device.h"
+
+namespace cupule::machine {
+
+/// What an endpoint may be made from; factories take what they need. All outlives the endpoint.
+struct EndpointContext {
+    const memory::GuestMemory& memory;
+    event::EventLoop& loop;
+    hypervisor::Vm& vm;
+    event::Monitor& monitor;
+};
+
+/// A device on the bus with all that belongs to it (back ends, worker), destroyed with it. Its
+/// reset leaves no thread that touches guest memory.
+class Endpoint {
+  public:
+    virtual ~Endpoint() = default;
+    virtual pci::Function& function() = 0;
+    virtual snapshot::Device& device() = 0;
+};
+
+using EndpointFactory = base::Result<std::unique_ptr<Endpoint>> (*)(const SlotOptions& slot,
+                                                                    const EndpointContext& context);
+
+/// Who makes the device of that name in machine::device_catalogue(); nullptr: nobody (bridges are
+/// PciDevices' own).
+EndpointFactory find_endpoint_factory(std::string_view name);
+
+}  // namespace cupule::machine

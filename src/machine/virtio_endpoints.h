@@ -1,0 +1,14 @@
+#pragma once
+
+#include "machine/pci_device_factories.h"
+
+namespace cupule::machine {
+
+/// `-s N,virtio-blk,PATH[,OPTION...]`.
+base::Result<std::unique_ptr<Endpoint>> make_virtio_blk(const SlotOptions& slot,
+                                                        const EndpointContext& context);
+/// `-s N,virtio-rnd`.
+base::Result<std::unique_ptr<Endpoint>> make_virtio_rnd(const SlotOptions& slot,
+                                                        const EndpointContext& context);
+
+}  // namespace cupule::machine
