@@ -395,12 +395,10 @@ TEST_F(PciTransportTest, TheWindowReadsAndWritesTheStructures) {
     bench_.write_config(window + 16, 4, 0xABCD'EF01);
     EXPECT_EQ(bench_.read(device_offset + 4, 4), 0xABCD'EF01U);
     // What is no access there can be does nothing.
-    for (const auto& [bar, offset, length] : {std::array<std::uint64_t, 3>{1, 0, 4},
-                                              {4, 0x4000, 4},
-                                              {4, 0x3FFE, 4},
-                                              {4, 1, 2},
-                                              {4, device_offset, 8},
-                                              {4, 0xFFFF'FFFF, 1}}) {
+    const std::vector<std::array<std::uint64_t, 3>> refused{
+        {1, 0, 4}, {4, 0x4000, 4},        {4, 0x3FFE, 4},
+        {4, 1, 2}, {4, device_offset, 8}, {4, 0xFFFF'FFFF, 1}};
+    for (const auto& [bar, offset, length] : refused) {
         bench_.write_config(window + 4, 1, bar);
         bench_.write_config(window + 8, 4, offset);
         bench_.write_config(window + 12, 4, length);
