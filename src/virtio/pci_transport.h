@@ -74,8 +74,8 @@ class PciTransport : public snapshot::Device,
       public:
         using Read = std::uint64_t (PciTransport::*)(std::uint64_t, unsigned);
         using Write = void (PciTransport::*)(std::uint64_t, unsigned, std::uint64_t);
-        Region(PciTransport& transport, Read read, Write write)
-            : transport_(transport), read_(read), write_(write) {}
+        Region(PciTransport& transport, Read reader, Write writer)
+            : transport_(transport), read_(reader), write_(writer) {}
         std::uint64_t read(std::uint64_t offset, unsigned size) override {
             return (transport_.*read_)(offset, size);
         }

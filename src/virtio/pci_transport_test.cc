@@ -34,14 +34,14 @@ class EchoDevice : public Device {
         config_ = base::write_lane(config_, offset, size, value);
     }
     base::Result<void> activate(std::uint64_t /*negotiated*/, std::vector<RunningQueue> queues,
-                                DeviceEvents& events) override {
+                                DeviceEvents& host) override {
         if (fail_next) {
             return base::fail("no");
         }
         for (RunningQueue& queue : queues) {
             start_queue(std::move(queue));
         }
-        this->events = &events;
+        events = &host;
         return {};
     }
     std::vector<RunningQueue> deactivate() override {
