@@ -200,9 +200,9 @@ TEST(PcErrors, TwoDevicesInOneSlotAreNamed) {
 
 TEST(PcErrors, ADeviceThatDoesNotExistIsNamed) {
     EXPECT_EQ(error_with([](VmOptions& options) {
-                  options.slots.push_back({.slot = 4, .device = "virtio-blk", .options = {}});
+                  options.slots.push_back({.slot = 4, .device = "virtio-gpu", .options = {}});
               }),
-              "-s 4:0,virtio-blk: this build has no such device");
+              "-s 4:0,virtio-gpu: this build has no such device");
 }
 
 TEST(PcErrors, TooMuchRamIsAnErrorThatNamesTheLimit) {
