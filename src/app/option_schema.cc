@@ -59,7 +59,7 @@ constexpr auto schema = std::to_array<OptionInfo>({
     {Id::vtpm2, "vtpm2", 0, value, "sock_path=SOCKET", "", devices, planned, 64, "TPM 2.0, emulated by swtpm", ""},
     {Id::windows, "windows", 0, flag, "", "", devices, inert, 64, "virtio devices with the ids that signed Windows drivers look for", "",
      no_virtio},
-    {Id::virtio_msi, "virtio_msi", 0, flag, "", "", devices, inert, 64, "virtio devices with MSI and without MSI-X", "", no_virtio},
+    {Id::virtio_msi, "virtio_msi", 0, flag, "", "", devices, live, 64, "virtio devices with MSI and without MSI-X", ""},
     {Id::enable_trusty, "enable_trusty", 0, flag, "", "", devices, planned, 64, "secure world for Trusty OS", ""},
     {Id::rtvm, "rtvm", 0, flag, "", "", realtime, inert, 64, "real-time virtual machine; implies --lapic_pt",
      "on KVM a warning, and the guest runs as any other", "KVM runs the guest as any other, with a virtual local APIC"},

@@ -1,16 +1,50 @@
 #include "event/worker.h"
 
+#include <fmt/format.h>
 #include <pthread.h>
+#include <sched.h>
 
+#include <cerrno>
 #include <utility>
 
 namespace cupule::event {
 
-base::Result<std::unique_ptr<Worker>> Worker::create(const std::string& name) {
+namespace {
+
+base::Result<void> pin(pthread_t thread, std::span<const unsigned> cpus) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (const unsigned cpu : cpus) {
+        if (cpu >= CPU_SETSIZE) {
+            return base::fail_errno(EINVAL, "a worker cannot run on CPU {}", cpu);
+        }
+        CPU_SET(cpu, &set);
+    }
+    cpu_set_t taken;
+    CPU_ZERO(&taken);
+    int error = pthread_setaffinity_np(thread, sizeof set, &set);
+    if (error == 0) {
+        error = pthread_getaffinity_np(thread, sizeof taken, &taken);
+    }
+    // Linux drops processors that it has not.
+    if (error != 0 || CPU_EQUAL(&set, &taken) == 0) {
+        return base::fail_errno(error != 0 ? error : EINVAL, "a worker cannot run on CPU {}",
+                                fmt::join(cpus, ", "));
+    }
+    return {};
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<Worker>> Worker::create(const std::string& name,
+                                                     std::span<const unsigned> cpus) {
     CUPULE_TRY_ASSIGN(auto loop, EventLoop::create());
     std::unique_ptr<Worker> worker(new Worker(std::move(loop)));
     worker->thread_ = std::thread([loop = worker->loop_.get()] { loop->run(); });
     pthread_setname_np(worker->thread_.native_handle(), name.c_str());
+    if (!cpus.empty()) {
+        CUPULE_TRY(pin(worker->thread_.native_handle(), cpus));
+    }
     return worker;
 }
 

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
 
@@ -15,8 +16,10 @@ namespace cupule::event {
 /// `call`; its watches and timers are made with `monitor`, which `call` holds too.
 class Worker {
   public:
-    /// `name`: at most 15 bytes, as the host shows the thread.
-    static base::Result<std::unique_ptr<Worker>> create(const std::string& name);
+    /// `name`: at most 15 bytes, as the host shows the thread. `cpus`: the processors of the host
+    /// it may run on, as Linux numbers them; empty: all. Fails when the host has not one of them.
+    static base::Result<std::unique_ptr<Worker>> create(const std::string& name,
+                                                        std::span<const unsigned> cpus = {});
     /// Ends the thread after the callback that is under way. Watches and timers on its loop are
     /// gone by then. Not from the worker's thread.
     ~Worker();

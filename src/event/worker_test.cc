@@ -1,8 +1,10 @@
 #include "event/worker.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/epoll.h>
 
+#include <array>
 #include <thread>
 
 #include "base/file_descriptor.h"
@@ -37,6 +39,24 @@ TEST(Worker, AWatchThatCallDestroyedFiresNoMore) {
     base::signal_eventfd(fd.get());
     worker->call([] {});
     EXPECT_EQ(fired, then);
+}
+
+TEST(Worker, RunsOnTheProcessorsItIsGiven) {
+    cpu_set_t allowed;
+    ASSERT_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+    unsigned last = 0;
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+        last = CPU_ISSET(cpu, &allowed) ? cpu : last;
+    }
+    auto worker = *Worker::create("test", std::span(&last, 1));
+    cpu_set_t found;
+    worker->call([&] { sched_getaffinity(0, sizeof found, &found); });
+    EXPECT_EQ(CPU_COUNT(&found), 1);
+    EXPECT_TRUE(CPU_ISSET(last, &found));
+    for (const unsigned none : {unsigned{CPU_SETSIZE - 1}, 1U << 20}) {
+        const std::array<unsigned, 2> cpus{last, none};
+        EXPECT_FALSE(Worker::create("test", cpus).has_value());
+    }
 }
 
 TEST(Worker, EndsWithWorkNeverAskedForAndAfterWork) {

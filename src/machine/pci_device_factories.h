@@ -20,6 +20,8 @@ struct EndpointContext {
     event::EventLoop& loop;
     hypervisor::Vm& vm;
     event::Monitor& monitor;
+    /// What concerns devices of a kind as a whole.
+    const VmOptions& options;
 };
 
 /// A device on the bus with all that belongs to it (back ends, worker), destroyed with it. Its

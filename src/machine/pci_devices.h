@@ -27,6 +27,7 @@ struct PciDeviceContext {
     const memory::GuestMemory& memory;
     event::EventLoop& loop;
     hypervisor::Vm& vm;
+    const VmOptions& options;
 };
 
 /// The PCI side of the machine: the root bus, its functions as `-s` asks for them, both ways to

@@ -42,11 +42,13 @@ class VirtioEndpoint : public Endpoint {
     base::Result<void> connect(std::unique_ptr<virtio::Device> device,
                                const EndpointContext& context) {
         CUPULE_TRY_ASSIGN(
-            transport, virtio::PciTransport::create(std::move(device), {.memory = context.memory,
-                                                                        .loop = context.loop,
-                                                                        .monitor = context.monitor,
-                                                                        .messages = context.vm,
-                                                                        .wiring = &wiring}));
+            transport, virtio::PciTransport::create(std::move(device),
+                                                    {.memory = context.memory,
+                                                     .loop = context.loop,
+                                                     .monitor = context.monitor,
+                                                     .messages = context.vm,
+                                                     .wiring = &wiring,
+                                                     .msi_only = context.options.virtio_msi_only}));
         return {};
     }
 

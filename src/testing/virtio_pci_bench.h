@@ -26,12 +26,13 @@ class VirtioPciBench {
     static constexpr std::uint64_t msix_at = 0x9010'0000;
 
     explicit VirtioPciBench(std::unique_ptr<virtio::Device> device,
-                            virtio::EventWiring* wiring = nullptr) {
+                            virtio::EventWiring* wiring = nullptr, bool msi_only = false) {
         auto made = virtio::PciTransport::create(std::move(device), {.memory = *memory,
                                                                      .loop = *loop,
                                                                      .monitor = monitor,
                                                                      .messages = messages,
-                                                                     .wiring = wiring});
+                                                                     .wiring = wiring,
+                                                                     .msi_only = msi_only});
         CUPULE_ASSERT(made.has_value());
         transport = std::move(*made);
         event::MutexLock lock(monitor);
@@ -44,7 +45,9 @@ class VirtioPciBench {
     /// What firmware does.
     void place() {
         pci::Function& function = transport->function();
-        function.assign_bar(virtio::pci_layout::msix_bar, msix_at);
+        if (function.bar(virtio::pci_layout::msix_bar).size != 0) {
+            function.assign_bar(virtio::pci_layout::msix_bar, msix_at);
+        }
         function.assign_bar(virtio::pci_layout::structures_bar, structures_at);
         function.write_config(pci::config::command, 2, 6);
     }

@@ -76,8 +76,10 @@ class Device : public snapshot::Device {
                                                       std::vector<RunningQueue> queues,
                                                       DeviceEvents& events) = 0;
     /// Stops: workers have let go, host I/O under way has ended or can no longer touch guest
-    /// memory, and all queues come back. Chains that did not finish are abandoned. The one path for
-    /// reset, pause, snapshot and removal; bounded in time.
+    /// memory, and all queues come back. The one path for reset, pause, snapshot and removal;
+    /// bounded in time. `activate` may follow with the same queues and features (the driver
+    /// switched bus mastering off and on), so what can be finished is finished and handed back
+    /// first; chains that cannot are abandoned.
     [[nodiscard]] virtual std::vector<RunningQueue> deactivate() = 0;
 
     /// VIRTIO_F_RING_RESET (2.6.1): the same for one queue while the others run. Empty when the

@@ -45,7 +45,7 @@ Body describe(std::uint8_t type, std::size_t size, std::uint8_t bar, std::uint32
 
 }  // namespace
 
-void PciTransport::add_capabilities() {
+void PciTransport::add_msix() {
     const auto vectors = static_cast<unsigned>(slots_.size()) + 1;
     const auto half = std::bit_ceil(pci::Msix::table_size(vectors));
     msix_ = std::make_unique<pci::Msix>(
@@ -60,7 +60,14 @@ void PciTransport::add_capabilities() {
     function_.add_bar(msix_bar, {.kind = pci::BarKind::memory_32,
                                  .size = std::max(2 * half, msix_bar_size_min),
                                  .handler = &msix_regions_});
+}
 
+void PciTransport::add_capabilities() {
+    if (powers_.msi_only) {
+        msi_ = std::make_unique<pci::Msi>(function_, powers_.messages, 1);
+    } else {
+        add_msix();
+    }
     struct Structure {
         std::uint8_t type;
         std::uint32_t offset;
@@ -127,6 +134,10 @@ void PciTransport::config_reading(std::uint64_t offset, unsigned /*size*/) {
 }
 
 void PciTransport::config_written(std::uint64_t offset, unsigned size) {
+    if (offset < pci::config::status && offset + size > pci::config::command) {
+        follow_bus_master();
+        return;
+    }
     if (offset != window_ + std::uint64_t{data_field}) {
         return;
     }

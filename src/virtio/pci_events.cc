@@ -93,20 +93,27 @@ void PciTransport::interrupt_queue(Slot& slot) {
     if (!active_) {
         return;  // the signal of a queue that has been reset since
     }
-    if (msix_->enabled()) {
+    if (msix_enabled()) {
         msix_->notify(slot.vector);  // none: nothing is sent (4.1.5.1.2)
         return;
     }
     state_.isr = pci_layout::isr_queue.set(state_.isr);
-    update_intx();
+    interrupt_by_isr();
 }
 
 void PciTransport::interrupt_config() {
-    if (msix_->enabled()) {
+    if (msix_enabled()) {
         msix_->notify(state_.config_vector);
         return;
     }
     state_.isr = pci_layout::isr_config.set(state_.isr);
+    interrupt_by_isr();
+}
+
+void PciTransport::interrupt_by_isr() {
+    if (msi_) {
+        msi_->notify(0);
+    }
     update_intx();
 }
 

@@ -204,7 +204,7 @@ void PciTransport::write_area(Slot& slot, std::uint64_t offset, unsigned size,
 
 std::uint16_t PciTransport::checked_vector(std::uint64_t value) const {
     // 4.1.5.1.2.1: a vector that cannot be had reads back as none.
-    return value < msix_->vectors() ? static_cast<std::uint16_t>(value) : no_vector;
+    return msix_ && value < msix_->vectors() ? static_cast<std::uint16_t>(value) : no_vector;
 }
 
 std::uint64_t PciTransport::read_isr(std::uint64_t offset, unsigned /*size*/) {

@@ -51,7 +51,9 @@ PciTransport::PciTransport(std::unique_ptr<virtio::Device> device, const PciTran
     add_capabilities();
     add_bars();
     function_.set_events(this);
-    msix_->set_observer(this);
+    if (msix_) {
+        msix_->set_observer(this);
+    }
 }
 
 base::Result<void> PciTransport::open_bells() {
@@ -134,16 +136,46 @@ void PciTransport::start() {
         }
         queues.push_back(std::move(*queue));
     }
-    const auto started =
-        device_->activate(device_state_.driver_features(), std::move(queues), *this);
-    if (!started) {
-        base::log_error("{}: cannot start: {}", function_.name(), started.error().message);
-        need_reset();
+    if (!hand_over(std::move(queues))) {
         return;
     }
     active_ = true;
     for (const auto& slot : slots_) {
         ring_in(*slot);
+    }
+}
+
+base::Result<void> PciTransport::hand_over(std::vector<RunningQueue> queues) {
+    held_ = !function_.bus_master();
+    if (held_) {
+        held_queues_ = std::move(queues);
+        return {};
+    }
+    auto started = device_->activate(device_state_.driver_features(), std::move(queues), *this);
+    if (!started) {
+        base::log_error("{}: cannot start: {}", function_.name(), started.error().message);
+        need_reset();
+    }
+    return started;
+}
+
+void PciTransport::follow_bus_master() {
+    if (!active_ || held_ != function_.bus_master()) {
+        return;
+    }
+    if (!held_) {
+        held_queues_ = device_->deactivate();
+        held_ = true;
+        return;
+    }
+    if (!hand_over(std::exchange(held_queues_, {}))) {
+        stop();
+        return;
+    }
+    for (const auto& slot : slots_) {
+        if (slot->registers.running()) {
+            base::signal_eventfd(slot->kick.get());  // the first signal may have been consumed
+        }
     }
 }
 
@@ -153,7 +185,10 @@ void PciTransport::stop() {
     }
     active_ = false;
     // The queues die here, all workers having let go of them.
-    static_cast<void>(device_->deactivate());
+    if (!std::exchange(held_, false)) {
+        static_cast<void>(device_->deactivate());
+    }
+    held_queues_.clear();
     for (const auto& slot : slots_) {
         ring_out(*slot);
     }
@@ -187,7 +222,11 @@ void PciTransport::enable_queue(Slot& slot) {
         return;
     }
     if (auto queue = activate_queue(index_of(slot))) {
-        device_->start_queue(std::move(*queue));
+        if (held_) {
+            held_queues_.push_back(std::move(*queue));
+        } else {
+            device_->start_queue(std::move(*queue));
+        }
         ring_in(slot);
     }
 }
@@ -198,7 +237,11 @@ void PciTransport::reset_queue(Slot& slot) {
         return;
     }
     if (slot.registers.running() && active_) {
-        static_cast<void>(device_->stop_queue(static_cast<std::uint16_t>(index_of(slot))));
+        const auto index = static_cast<std::uint16_t>(index_of(slot));
+        std::erase_if(held_queues_, [&](const RunningQueue& held) { return held.index == index; });
+        if (!held_) {
+            static_cast<void>(device_->stop_queue(index));
+        }
         ring_out(slot);
     }
     slot.registers.reset();

@@ -14,6 +14,7 @@
 #include "memory/guest_memory.h"
 #include "pci/bar_regions.h"
 #include "pci/function.h"
+#include "pci/msi.h"
 #include "pci/msix.h"
 #include "pci/vector_observer.h"
 #include "snapshot/device.h"
@@ -26,11 +27,10 @@
 // Virtio over PCI (Virtio 1.3, 4.1), modern devices.
 //
 // Models: all five capabilities with the configuration access window, MSI-X with a vector for each
-// queue and one for configuration changes, INTx with the ISR register, queue reset, notification
-// data.
+// queue and one for configuration changes, or one MSI vector, INTx with the ISR register, queue
+// reset, notification data; DMA only while the driver lets the function master the bus.
 // Leaves out: transitional and legacy devices, the administration queue, shared memory regions,
-// resuming a restored queue (a restored driver is asked to reset). DMA is not tied to bus
-// mastering.
+// resuming a restored queue (a restored driver is asked to reset).
 // Differs on purpose: from acrn-dm in checking whatever the driver writes.
 namespace cupule::virtio {
 
@@ -43,6 +43,9 @@ struct PciTransportPowers {
     irq::MessageSink& messages;
     /// nullptr: doorbells and interrupts all pass through the device model.
     EventWiring* wiring = nullptr;
+    /// One MSI vector instead of MSI-X (acrn-dm's --virtio_msi). Its message comes with the ISR
+    /// register set, as INTx does: Virtio 1.3 knows nothing between the two.
+    bool msi_only = false;
 };
 
 /// A virtio device on a PCI bus: owns the device, its registers and the bells of its queues. All
@@ -61,7 +64,7 @@ class PciTransport : public snapshot::Device,
 
     pci::Function& function() { return function_; }
     virtio::Device& device() { return *device_; }
-    /// Whether the device holds running queues.
+    /// Whether the driver's queues run, or would if it allowed DMA.
     bool active() const { return active_; }
 
     /// Once this returns no worker touches guest memory.
@@ -116,6 +119,7 @@ class PciTransport : public snapshot::Device,
 
     // pci_capabilities.cc
     void add_capabilities();
+    void add_msix();
     void add_bars();
     void config_reading(std::uint64_t offset, unsigned size) override;
     void config_written(std::uint64_t offset, unsigned size) override;
@@ -148,6 +152,8 @@ class PciTransport : public snapshot::Device,
     void reset_device();
     void enable_queue(Slot& slot);
     void reset_queue(Slot& slot);
+    base::Result<void> hand_over(std::vector<RunningQueue> queues);
+    void follow_bus_master();
     void need_reset();
     void report_fault(std::size_t index, QueueFault fault);
     std::optional<RunningQueue> activate_queue(std::size_t index);
@@ -160,6 +166,8 @@ class PciTransport : public snapshot::Device,
     void update_route(Slot& slot);
     void interrupt_queue(Slot& slot);
     void interrupt_config();
+    bool msix_enabled() const { return msix_ && msix_->enabled(); }
+    void interrupt_by_isr();
     void update_intx() { function_.intx().set_level(state_.isr != 0); }
     void hear_news();
     void bar_moved(unsigned bar, std::optional<std::uint64_t> address) override;
@@ -174,7 +182,9 @@ class PciTransport : public snapshot::Device,
     const std::unique_ptr<virtio::Device> device_;
     const PciTransportPowers powers_;
     pci::Function function_;
+    /// One of the two.
     std::unique_ptr<pci::Msix> msix_;
+    std::unique_ptr<pci::Msi> msi_;
     Region common_;
     Region isr_;
     Region device_region_;
@@ -187,6 +197,9 @@ class PciTransport : public snapshot::Device,
     State state_;
     std::vector<std::unique_ptr<Slot>> slots_;
     bool active_ = false;
+    /// Active, but the driver allows no DMA: the queues wait here instead of in the device.
+    bool held_ = false;
+    std::vector<RunningQueue> held_queues_;
     /// What each MSI-X vector sends now.
     std::vector<std::optional<irq::MsiMessage>> messages_;
     std::optional<std::uint64_t> structures_at_;

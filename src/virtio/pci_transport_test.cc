@@ -408,6 +408,66 @@ TEST_F(PciTransportTest, TheWindowReadsAndWritesTheStructures) {
     EXPECT_EQ(bench_.read(device_offset, 8), 0xABCD'EF01'5566'7788U);
 }
 
+TEST_F(PciTransportTest, QueuesWaitWhileTheDriverAllowsNoDma) {
+    start();
+    exchange(3);
+    bench_.write_config(4, 2, 2);
+    EXPECT_TRUE(device_->running.empty());
+    EXPECT_TRUE(bench_.transport->active());
+    bench_.write_config(4, 2, 6);
+    ASSERT_EQ(device_->running.size(), 1U);
+    exchange(3);
+    bench_.write_config(4, 2, 2);
+    bench_.set_status(0);
+    EXPECT_FALSE(bench_.transport->active());
+    start();
+    EXPECT_TRUE(device_->running.empty());  // the driver that starts without DMA waits too
+    bench_.write_config(4, 2, 6);
+    exchange(3);
+}
+
+TEST_F(PciTransportTest, QueuesAreResetAndAddedWhileTheyWait) {
+    start(modern | feature::ring_reset);
+    bench_.write_config(4, 2, 2);
+    bench_.write(common::queue_select, 2, 0);
+    bench_.write(common::queue_reset, 2, 1);
+    driver_ = std::make_unique<VirtioDriver>(*bench_.memory, options_);
+    bench_.set_queue(0, driver_->geometry());
+    EXPECT_TRUE(device_->running.empty());
+    bench_.write_config(4, 2, 6);
+    ASSERT_EQ(device_->running.size(), 1U);
+    exchange(5);
+}
+
+TEST_F(PciTransportTest, AHostThatCannotGoOnAfterDmaWasOffNeedsAReset) {
+    start();
+    bench_.write_config(4, 2, 2);
+    device_->fail_next = true;
+    bench_.write_config(4, 2, 6);
+    EXPECT_EQ(bench_.status(), 0x4F);
+    EXPECT_FALSE(bench_.transport->active());
+}
+
+TEST(PciTransportMsi, SendsOneMessageWithTheCauseInTheIsr) {
+    VirtioPciBench bench{std::make_unique<EchoDevice>(), nullptr, true};
+    const std::uint64_t capability = bench.read_config(0x34, 1);
+    ASSERT_EQ(bench.read_config(capability, 1), 5U);
+    bench.write_config(capability + 4, 4, 0xFEE0'0000);
+    bench.write_config(capability + 12, 2, 0x55);
+    bench.write_config(capability + 2, 2, 1);
+    bench.write(common::config_msix_vector, 2, 0);
+    EXPECT_EQ(bench.read(common::config_msix_vector, 2), no_vector);
+    ASSERT_TRUE(bench.negotiate(modern));
+    bench.drive();
+    auto& device = dynamic_cast<EchoDevice&>(bench.transport->device());
+    device.events->config_changed();
+    bench.loop->run_once(0);
+    ASSERT_EQ(bench.messages.messages.size(), 1U);
+    EXPECT_EQ(bench.messages.messages[0].data, 0x55U);
+    EXPECT_FALSE(bench.line.level);
+    EXPECT_EQ(bench.read(isr_offset, 1), 2U);
+}
+
 /// The four structures as they lie in the BAR.
 class BarRange : public io::IoHandler {
   public:
