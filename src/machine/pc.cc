@@ -104,7 +104,9 @@ base::Result<void> Pc::create_devices() {
                                    .reset_monitor = wiring_->platform->reset_monitor(),
                                    .memory = *memory_,
                                    .loop = services_.loop,
-                                   .vm = *vm_};
+                                   .vm = *vm_,
+                                   .options = options_,
+                                   .stdio = services_.stdio};
     CUPULE_TRY_ASSIGN(wiring_->pci, PciDevices::create(options_.slots, context, isa_irqs));
     return {};
 }

@@ -119,7 +119,9 @@ base::Result<void> PciDevices::Impl::add_endpoint(const SlotOptions& slot, Endpo
     CUPULE_TRY_ASSIGN(auto endpoint, make(slot, {.memory = context.memory,
                                                  .loop = context.loop,
                                                  .vm = context.vm,
-                                                 .monitor = monitor}));
+                                                 .monitor = monitor,
+                                                 .options = context.options,
+                                                 .stdio = context.stdio}));
     Endpoint& added = *endpoints.emplace_back(std::move(endpoint));
     return put_on_bus(slot, added.function(), added.device(), monitor, context);
 }
