@@ -3,8 +3,8 @@
 
 #include "backend/net_options.h"
 #include "backend/tap_port.h"
-#include "device/network/virtio_net.h"
 #include "base/log.h"
+#include "device/network/virtio_net.h"
 #include "event/worker.h"
 #include "machine/virtio_endpoint.h"
 #include "machine/virtio_endpoints.h"
