@@ -27,7 +27,7 @@ constexpr auto catalogue = std::to_array<DeviceInfo>({
     {"vhost-vsock", "1af4:1053", "cid=CID", "sockets between guest and host", planned},
     {"virtio-audio", "8086:8603", "", "virtio sound of older releases", planned},
     {"virtio-blk", "1af4:1042", "PATH[,ro][,writeback|writethru][,discard][,sectorsize=L[/P]]", "virtio disk", exists},
-    {"virtio-console", "1af4:1003", "[@](stdio|tty|pty|file|socket):PORT[=PATH][:server|client],...", "virtio console with up to 16 ports", planned},
+    {"virtio-console", "1af4:1043", "[@](stdio|tty|pty|file|socket):NAME[=PATH][:server|:client],...", "virtio console with up to 16 ports", exists},
     {"virtio-coreu", "", "", "protected audio and video path", obsolete},
     {"virtio-gpio", "8086:8609", "@gpiochipN{OFFSET|NAME[=MAP]:...}", "virtio GPIO lines", planned},
     {"virtio-gpu", "1af4:1050", "geometry=WxH+X+Y | geometry=fullscreen[:N]", "virtio graphics", planned},
