@@ -75,6 +75,11 @@ class SignalHandling {
             sigaddset(&set, signal);
         }
         pthread_sigmask(SIG_BLOCK, &set, nullptr);
+        // For backend::TerminalSize, which waits for it where there is a console to tell.
+        sigset_t window;
+        sigemptyset(&window);
+        sigaddset(&window, SIGWINCH);
+        pthread_sigmask(SIG_BLOCK, &window, nullptr);
         std::signal(SIGPIPE, SIG_IGN);
         return set;
     }

@@ -5,14 +5,13 @@
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
 #include "backend/fd_channel.h"
+#include "backend/unix_socket.h"
 #include "base/log.h"
 
 namespace cupule::backend {
@@ -29,20 +28,6 @@ struct SocketAddress {
     const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
     int family() const { return storage.ss_family; }
 };
-
-base::Result<SocketAddress> unix_address(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.empty() || path.size() >= sizeof address.sun_path) {
-        return base::fail("socket path '{}' has {} characters; 1 to {} are possible", path,
-                          path.size(), sizeof address.sun_path - 1);
-    }
-    std::memcpy(address.sun_path, path.data(), path.size());
-    SocketAddress result;
-    std::memcpy(&result.storage, &address, sizeof address);
-    result.size = sizeof address;
-    return result;
-}
 
 base::Result<SocketAddress> tcp_address(const std::string& text, std::uint16_t port) {
     SocketAddress result;
@@ -65,32 +50,6 @@ base::Result<SocketAddress> tcp_address(const std::string& text, std::uint16_t p
     return base::fail("'{}' is not an IPv4 or IPv6 address in figures", text);
 }
 
-base::Result<base::FileDescriptor> connect_unix(const std::string& path) {
-    CUPULE_TRY_ASSIGN(const SocketAddress address, unix_address(path));
-    base::FileDescriptor socket(::socket(AF_UNIX, socket_type, 0));
-    if (!socket || connect(socket.get(), address.get(), address.size) < 0) {
-        return base::fail_errno(errno, "cannot connect to '{}'", path);
-    }
-    return socket;
-}
-
-/// Makes room for a server's socket file where only a dead one is in the way.
-base::Result<void> remove_stale(const std::string& path) {
-    struct stat status {};
-    if (lstat(path.c_str(), &status) < 0) {
-        return {};
-    }
-    if (!S_ISSOCK(status.st_mode)) {
-        return base::fail("'{}' exists and is not a socket", path);
-    }
-    auto server = connect_unix(path);
-    if (server || server.error().code != ECONNREFUSED) {
-        return base::fail("'{}' is in use by another server", path);
-    }
-    unlink(path.c_str());
-    return {};
-}
-
 class ServerChannel : public FdChannel {
   public:
     using FdChannel::FdChannel;
@@ -101,31 +60,23 @@ class ServerChannel : public FdChannel {
     }
 
     base::Result<void> start_unix(const std::string& path) {
-        CUPULE_TRY_ASSIGN(const SocketAddress address, unix_address(path));
-        CUPULE_TRY(remove_stale(path));
-        CUPULE_TRY(start(address));
+        CUPULE_TRY_ASSIGN(listener_, listen_unix(path, waiting_clients_max));
         path_ = path;
-        return {};
+        return serve();
     }
 
-    base::Result<void> start(const SocketAddress& address) {
+    base::Result<void> start_tcp(const SocketAddress& address) {
         listener_ = base::FileDescriptor(socket(address.family(), socket_type, 0));
         if (!listener_) {
             return base::fail_errno(errno, "cannot create a socket");
         }
-        if (address.family() == AF_UNIX) {
-            fchmod(listener_.get(), 0600);  // The file that bind makes takes the socket's mode.
-        } else {
-            const int on = 1;
-            setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-        }
+        const int on = 1;
+        setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
         if (bind(listener_.get(), address.get(), address.size) < 0 ||
             listen(listener_.get(), waiting_clients_max) < 0) {
             return base::fail_errno(errno, "cannot listen on {}", name());
         }
-        CUPULE_TRY_ASSIGN(watch_, loop().watch(listener_.get(), EPOLLIN, monitor(),
-                                               [this](std::uint32_t) { on_client(); }));
-        return {};
+        return serve();
     }
 
     std::uint16_t port() const {
@@ -146,6 +97,12 @@ class ServerChannel : public FdChannel {
     }
 
   private:
+    base::Result<void> serve() {
+        CUPULE_TRY_ASSIGN(watch_, loop().watch(listener_.get(), EPOLLIN, monitor(),
+                                               [this](std::uint32_t) { on_client(); }));
+        return {};
+    }
+
     void on_client() {
         base::FileDescriptor client(
             accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
@@ -232,7 +189,7 @@ base::Result<std::unique_ptr<ByteChannel>> open_tcp_server(const std::string& ad
     CUPULE_TRY_ASSIGN(const SocketAddress where, tcp_address(address, port));
     auto channel =
         std::make_unique<ServerChannel>(loop, monitor, fmt::format("tcp:{}:{}", address, port));
-    CUPULE_TRY(channel->start(where));
+    CUPULE_TRY(channel->start_tcp(where));
     base::log(base::LogLevel::notice, "tcp:{}: listening on port {}", address, channel->port());
     return channel;
 }

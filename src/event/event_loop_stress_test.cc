@@ -69,8 +69,15 @@ TEST(EventLoopStress, TimersStartedAndStoppedByManyThreadsFireOnceAndNeverEarlyO
             EXPECT_EQ(device.timer->running(), device.deadline_ns != 0);
         }
     });
-    // What still waits comes in its time.
+    // What still waits comes in its time, and a timer that was stopped last still starts.
     for (TimedDevice& device : devices) {
+        {
+            MutexLock lock(device.monitor);
+            if (!device.timer->running()) {
+                device.deadline_ns = loop->clock().now_ns() + 1;
+                device.timer->start_at(device.deadline_ns);
+            }
+        }
         for (;;) {
             loop->run_once(1);
             MutexLock lock(device.monitor);

@@ -105,7 +105,8 @@ base::Result<void> Pc::create_devices() {
                                    .memory = *memory_,
                                    .loop = services_.loop,
                                    .vm = *vm_,
-                                   .options = options_};
+                                   .options = options_,
+                                   .stdio = services_.stdio};
     CUPULE_TRY_ASSIGN(wiring_->pci, PciDevices::create(options_.slots, context, isa_irqs));
     return {};
 }

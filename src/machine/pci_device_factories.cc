@@ -16,6 +16,8 @@ struct Entry {
 // One line a device, sorted by name.
 constexpr auto factories = std::to_array<Entry>({
     {"virtio-blk", make_virtio_blk},
+    {"virtio-console", make_virtio_console},
+    {"virtio-net", make_virtio_net},
     {"virtio-rnd", make_virtio_rnd},
 });
 static_assert(std::ranges::is_sorted(factories, {}, &Entry::name));

@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "backend/stdio_channel.h"
 #include "base/error.h"
 #include "event/event_loop.h"
 #include "hypervisor/vm.h"
@@ -22,6 +23,7 @@ struct EndpointContext {
     event::Monitor& monitor;
     /// What concerns devices of a kind as a whole.
     const VmOptions& options;
+    backend::StdioOwner& stdio;
 };
 
 /// A device on the bus with all that belongs to it (back ends, worker), destroyed with it. Its

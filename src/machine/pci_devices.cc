@@ -120,7 +120,8 @@ base::Result<void> PciDevices::Impl::add_endpoint(const SlotOptions& slot, Endpo
                                                  .loop = context.loop,
                                                  .vm = context.vm,
                                                  .monitor = monitor,
-                                                 .options = context.options}));
+                                                 .options = context.options,
+                                                 .stdio = context.stdio}));
     Endpoint& added = *endpoints.emplace_back(std::move(endpoint));
     return put_on_bus(slot, added.function(), added.device(), monitor, context);
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "acpi/platform.h"
+#include "backend/stdio_channel.h"
 #include "base/error.h"
 #include "event/event_loop.h"
 #include "hypervisor/vm.h"
@@ -28,6 +29,7 @@ struct PciDeviceContext {
     event::EventLoop& loop;
     hypervisor::Vm& vm;
     const VmOptions& options;
+    backend::StdioOwner& stdio;
 };
 
 /// The PCI side of the machine: the root bus, its functions as `-s` asks for them, both ways to

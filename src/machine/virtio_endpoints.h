@@ -7,6 +7,12 @@ namespace cupule::machine {
 /// `-s N,virtio-blk,PATH[,OPTION...]`.
 base::Result<std::unique_ptr<Endpoint>> make_virtio_blk(const SlotOptions& slot,
                                                         const EndpointContext& context);
+/// `-s N,virtio-console,PORT[,PORT...]` (backend/console_options.h).
+base::Result<std::unique_ptr<Endpoint>> make_virtio_console(const SlotOptions& slot,
+                                                            const EndpointContext& context);
+/// `-s N,virtio-net,BACKEND[,OPTION...]` (backend/net_options.h).
+base::Result<std::unique_ptr<Endpoint>> make_virtio_net(const SlotOptions& slot,
+                                                        const EndpointContext& context);
 /// `-s N,virtio-rnd`.
 base::Result<std::unique_ptr<Endpoint>> make_virtio_rnd(const SlotOptions& slot,
                                                         const EndpointContext& context);

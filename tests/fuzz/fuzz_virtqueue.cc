@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/assert.h"
+#include "input.h"
 #include "memory/guest_memory.h"
 #include "testing/virtio_driver.h"
 #include "testing/virtio_workload.h"
@@ -17,35 +18,13 @@
 namespace {
 
 using namespace cupule;
+using fuzz::Input;
 using testing::VirtioDriver;
 using testing::VirtioWorkload;
 
 constexpr std::uint64_t ram_size = 256 << 10;
 constexpr std::uint64_t hole_end = std::uint64_t{1} << 32;
 constexpr std::uint16_t segments_max = 64;
-
-/// Takes values off the input's front; zeros when it is used up.
-class Input {
-  public:
-    Input(const std::uint8_t* data, std::size_t size) : left_(data, size) {}
-    bool empty() const { return left_.empty(); }
-    template <class T>
-    T take() {
-        T value{};
-        const std::size_t size = std::min(sizeof(T), left_.size());
-        std::memcpy(&value, left_.data(), size);
-        left_ = left_.subspan(size);
-        return value;
-    }
-    std::span<const std::byte> bytes(std::size_t size) {
-        const auto taken = left_.first(std::min(size, left_.size()));
-        left_ = left_.subspan(taken.size());
-        return std::as_bytes(taken);
-    }
-
-  private:
-    std::span<const std::uint8_t> left_;
-};
 
 class Session {
   public:

@@ -1,0 +1,54 @@
+#include <utility>
+
+#include "backend/hub_port.h"
+#include "backend/net_options.h"
+#include "backend/tap_port.h"
+
+namespace cupule::backend {
+namespace {
+
+base::Result<std::unique_ptr<NetPort>> open_port(const NetOptions& options,
+                                                 base::FileDescriptor tap, event::EventLoop& loop,
+                                                 event::Monitor& monitor) {
+    switch (options.kind) {
+        case NetKind::user:
+            return open_slirp_port(options.slirp, loop, monitor);
+        case NetKind::tap:
+            return make_tap_port(std::move(tap), loop, monitor);
+        case NetKind::unix_server:
+            return open_hub_server(options.name, loop, monitor);
+        case NetKind::unix_client:
+            return open_hub_client(options.name, loop, monitor);
+    }
+    return base::fail("no such kind of network");
+}
+
+}  // namespace
+
+base::Result<std::vector<std::unique_ptr<NetPort>>> open_net_ports(
+    const NetOptions& options, std::span<const std::unique_ptr<event::Worker>> workers) {
+    std::vector<base::FileDescriptor> taps(workers.size());
+    if (options.kind == NetKind::tap) {
+        CUPULE_TRY_ASSIGN(taps, open_tap(options.name, options.queues));
+    }
+    std::vector<std::unique_ptr<NetPort>> ports;
+    base::Result<void> result;
+    for (std::size_t i = 0; i < workers.size() && result; ++i) {
+        event::Worker& worker = *workers[i];
+        worker.call([&] {
+            auto port = open_port(options, std::move(taps[i]), worker.loop(), worker.monitor());
+            if (port) {
+                ports.push_back(std::move(*port));
+            } else {
+                result = std::unexpected(std::move(port.error()));
+            }
+        });
+    }
+    for (std::size_t i = 0; i < ports.size() && !result; ++i) {
+        workers[i]->call([&] { ports[i].reset(); });
+    }
+    CUPULE_TRY(std::move(result));
+    return ports;
+}
+
+}  // namespace cupule::backend

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/net_port.h"
+#include "base/error.h"
+#include "base/file_descriptor.h"
+#include "event/event_loop.h"
+
+namespace cupule::backend {
+
+/// Opens `queues` queues of the tap or macvtap interface `name`, each with NetHeader in front of
+/// frames. A tap that does not exist is made (CAP_NET_ADMIN), switched on, and goes with its last
+/// descriptor.
+base::Result<std::vector<base::FileDescriptor>> open_tap(const std::string& name, unsigned queues);
+
+/// The address that frames of a macvtap interface carry; empty for other interfaces, where a guest
+/// may have any.
+std::optional<std::array<std::uint8_t, 6>> macvtap_address(const std::string& name);
+
+/// A queue of a tap as a port. On the thread of `loop`; loop and monitor outlive it.
+base::Result<std::unique_ptr<NetPort>> make_tap_port(base::FileDescriptor queue,
+                                                     event::EventLoop& loop,
+                                                     event::Monitor& monitor);
+
+}  // namespace cupule::backend

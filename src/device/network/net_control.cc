@@ -1,0 +1,182 @@
+#include "device/network/net_control.h"
+
+#include <algorithm>
+#include <array>
+
+#include "device/network/virtio_net_registers.h"
+
+namespace cupule::device {
+namespace {
+
+/// A command is `class, command, data, ack` (5.1.6.5).
+struct CommandHeader {
+    std::uint8_t group;
+    std::uint8_t command;
+};
+
+constexpr std::uint16_t vlan_max = 4095;
+
+MacAddress address_of(std::uint64_t packed) {
+    MacAddress address;
+    for (std::size_t i = 0; i < address.size(); ++i) {
+        address[i] = static_cast<std::uint8_t>(packed >> (8 * i));
+    }
+    return address;
+}
+
+/// A count and as many addresses. False when they are cut short; `all` when they are too many.
+bool read_table(virtio::ChainReader& reader, std::vector<MacAddress>& table, bool& all) {
+    const auto count = reader.value<std::uint32_t>();
+    if (!count || std::uint64_t{*count} * sizeof(MacAddress) > reader.remaining()) {
+        return false;
+    }
+    table.clear();
+    all = *count > NetFilter::addresses_max;
+    if (all) {
+        return reader.skip(std::uint64_t{*count} * sizeof(MacAddress));
+    }
+    for (std::uint32_t i = 0; i < *count; ++i) {
+        table.push_back(reader.value<MacAddress>().value_or(MacAddress{}));
+    }
+    return true;
+}
+
+}  // namespace
+
+backend::NetOffloads guest_offloads(std::uint64_t features) {
+    using namespace net;
+    const std::uint64_t uso = feature::guest_uso4 | feature::guest_uso6;
+    return {.checksum = (features & feature::guest_csum) != 0,
+            .tso4 = (features & feature::guest_tso4) != 0,
+            .tso6 = (features & feature::guest_tso6) != 0,
+            .tso_ecn = (features & feature::guest_ecn) != 0,
+            .uso = (features & uso) == uso};
+}
+
+void NetControl::begin(std::uint64_t negotiated) {
+    negotiated_ = negotiated;
+    filter_ = NetFilter{};
+    filter_.own = address_of(mac_);
+    filter_.by_vlan = this->negotiated(net::feature::ctrl_vlan);
+    if (filter_.by_vlan) {
+        apply_filter();
+    }
+}
+
+std::uint32_t NetControl::serve(const virtio::Chain& chain) {
+    virtio::ChainReader reader(chain);
+    virtio::ChainWriter writer(chain);
+    const auto header = reader.value<CommandHeader>();
+    const bool done =
+        header && execute(static_cast<std::uint16_t>(header->group << 8 | header->command), reader);
+    writer.value(done ? net::control::ok : net::control::error);
+    return writer.written();
+}
+
+bool NetControl::execute(std::uint16_t command, virtio::ChainReader& reader) {
+    using namespace net;
+    switch (command) {
+        case control::rx_promisc:
+        case control::rx_allmulti:
+            return negotiated(feature::ctrl_rx) && set_mode(command, reader);
+        case control::rx_alluni:
+        case control::rx_nomulti:
+        case control::rx_nouni:
+        case control::rx_nobcast:
+            return negotiated(feature::ctrl_rx_extra) && set_mode(command, reader);
+        case control::mac_table_set:
+            return negotiated(feature::ctrl_rx) && set_tables(reader);
+        case control::mac_addr_set:
+            return negotiated(feature::ctrl_mac_addr) && set_address(reader);
+        case control::vlan_add:
+        case control::vlan_del:
+            return negotiated(feature::ctrl_vlan) && set_vlan(command == control::vlan_add, reader);
+        case control::mq_pairs_set:
+            return negotiated(feature::mq) && set_pairs(reader);
+        case control::guest_offloads_set:
+            return negotiated(feature::ctrl_guest_offloads) && set_offloads(reader);
+        default:
+            return false;
+    }
+}
+
+void NetControl::apply_filter() {
+    for (const auto& pair : pairs_) {
+        pair->set_filter(filter_);
+    }
+}
+
+bool NetControl::set_mode(std::uint16_t command, virtio::ChainReader& reader) {
+    const auto on = reader.value<std::uint8_t>();
+    if (!on) {
+        return false;
+    }
+    constexpr std::array modes{&NetFilter::promiscuous, &NetFilter::all_multicast,
+                               &NetFilter::all_unicast, &NetFilter::no_multicast,
+                               &NetFilter::no_unicast,  &NetFilter::no_broadcast};
+    filter_.*modes[command] = *on != 0;
+    apply_filter();
+    return true;
+}
+
+bool NetControl::set_tables(virtio::ChainReader& reader) {
+    NetFilter changed = filter_;
+    bool all_unicast = false;
+    bool all_multicast = false;
+    if (!read_table(reader, changed.unicast, all_unicast) ||
+        !read_table(reader, changed.multicast, all_multicast)) {
+        return false;
+    }
+    changed.many_unicast = all_unicast;
+    changed.many_multicast = all_multicast;
+    filter_ = std::move(changed);
+    apply_filter();
+    return true;
+}
+
+bool NetControl::set_address(virtio::ChainReader& reader) {
+    const auto address = reader.value<MacAddress>();
+    if (!address) {
+        return false;
+    }
+    std::uint64_t packed = 0;
+    for (std::size_t i = 0; i < address->size(); ++i) {
+        packed |= std::uint64_t{(*address)[i]} << (8 * i);
+    }
+    mac_ = packed;
+    filter_.own = *address;
+    apply_filter();
+    return true;
+}
+
+bool NetControl::set_vlan(bool wanted, virtio::ChainReader& reader) {
+    const auto vlan = reader.value<std::uint16_t>();
+    if (!vlan || *vlan > vlan_max) {
+        return false;
+    }
+    filter_.vlans[*vlan] = wanted;
+    apply_filter();
+    return true;
+}
+
+bool NetControl::set_pairs(virtio::ChainReader& reader) {
+    const auto count = reader.value<std::uint16_t>();
+    if (!count || *count < 1 || *count > pairs_.size()) {
+        return false;
+    }
+    for (std::size_t i = 0; i < pairs_.size(); ++i) {
+        pairs_[i]->set_attached(i < *count);
+    }
+    return true;
+}
+
+bool NetControl::set_offloads(virtio::ChainReader& reader) {
+    const auto wanted = reader.value<std::uint64_t>();
+    if (!wanted || (*wanted & ~(negotiated_ & net::feature::guest_offloads)) != 0) {
+        return false;
+    }
+    pairs_.front()->set_receive_offloads(guest_offloads(*wanted));
+    return true;
+}
+
+}  // namespace cupule::device

@@ -1,0 +1,197 @@
+#include "device/network/net_receiver.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "backend/frame_queue.h"
+#include "device/network/virtio_net_registers.h"
+
+namespace cupule::device {
+namespace {
+
+/// Frames between two looks at the event loop.
+constexpr unsigned batch_max = 64;
+/// Pieces of one frame that a port is given at most.
+constexpr std::size_t pieces_max = 256;
+constexpr std::size_t header_bytes = sizeof(backend::NetHeader);
+
+}  // namespace
+
+base::Result<void> NetReceiver::start(virtio::RunningQueue queue, virtio::DeviceEvents& events,
+                                      const Rules& rules) {
+    rules_ = rules;
+    CUPULE_TRY_ASSIGN(
+        queue_, virtio::WorkerQueue::create(worker_, std::move(queue), events, [this] { run(); }));
+    queue_->again();
+    return {};
+}
+
+std::optional<virtio::RunningQueue> NetReceiver::stop() {
+    if (!queue_) {
+        return std::nullopt;
+    }
+    port_.want_frames(false);
+    // Handed back unused: the device may go on with the same queue.
+    for (virtio::Chain& chain : held_) {
+        queue_->queue().push_used(std::move(chain), 0);
+    }
+    queue_->publish();
+    held_.clear();
+    held_bytes_ = 0;
+    waiting_bytes_ = 0;
+    return std::exchange(queue_, nullptr)->take();
+}
+
+void NetReceiver::run() {
+    if (!queue_) {
+        return;
+    }
+    virtio::Queue& queue = queue_->queue();
+    queue.disable_notifications();
+    Step step = Step::moved;
+    for (unsigned moved = 0; moved < batch_max && step == Step::moved; ++moved) {
+        step = move_frame();
+    }
+    queue_->publish();
+    if (queue.broken()) {
+        port_.want_frames(false);
+        return;
+    }
+    if (step == Step::no_frame) {
+        port_.want_frames(true);
+        return;
+    }
+    // Without buffers frames stay where they are: the host's queue bounds them.
+    port_.want_frames(false);
+    if (step == Step::moved || queue.enable_notifications()) {
+        queue_->again();
+    }
+}
+
+NetReceiver::Step NetReceiver::move_frame() {
+    hold_buffers();
+    if (waiting_bytes_ == 0) {
+        if (held_bytes_ >= rules_.frame_bytes_max && list_buffers(rules_.frame_bytes_max)) {
+            return receive_straight();
+        }
+        if (held_.empty()) {
+            return Step::no_buffer;
+        }
+        if (!fetch()) {
+            return Step::no_frame;
+        }
+        if (waiting_bytes_ == 0) {
+            return Step::moved;
+        }
+    }
+    const bool fits = waiting_bytes_ <= held_bytes_;
+    if (fits && list_buffers(waiting_bytes_)) {
+        backend::scatter(std::span(waiting_).first(waiting_bytes_), list_);
+        deliver(std::exchange(waiting_bytes_, 0));
+        return Step::moved;
+    }
+    const bool all_held = held_.size() >= queue_->queue().geometry().size;
+    if (fits || all_held || (!rules_.merge && !held_.empty())) {
+        waiting_bytes_ = 0;  // it will never fit: lost
+        return Step::moved;
+    }
+    return Step::no_buffer;
+}
+
+NetReceiver::Step NetReceiver::receive_straight() {
+    const std::size_t bytes = port_.receive(list_);
+    if (bytes <= header_bytes) {
+        return Step::no_frame;
+    }
+    if (filter_) {
+        // The guest may change these bytes; then it filters its own frame.
+        const auto head =
+            backend::gather(list_, std::min(bytes, header_bytes + NetFilter::head_bytes));
+        if (!passes(head)) {
+            return Step::moved;
+        }
+    }
+    deliver(bytes);
+    return Step::moved;
+}
+
+bool NetReceiver::fetch() {
+    const iovec place{.iov_base = waiting_.data(), .iov_len = waiting_.size()};
+    const std::size_t bytes = port_.receive({&place, 1});
+    if (bytes <= header_bytes) {
+        return false;
+    }
+    waiting_bytes_ = passes(std::span(waiting_).first(bytes)) ? bytes : 0;
+    return true;
+}
+
+bool NetReceiver::passes(std::span<const std::uint8_t> frame) const {
+    if (!filter_) {
+        return true;
+    }
+    const std::size_t bytes = std::min(frame.size() - header_bytes, NetFilter::head_bytes);
+    return filter_->passes(frame.subspan(header_bytes, bytes));
+}
+
+void NetReceiver::hold_buffers() {
+    const std::size_t wanted = std::max(rules_.frame_bytes_max, waiting_bytes_);
+    while (held_bytes_ < wanted && (rules_.merge || held_.empty())) {
+        virtio::Chain chain = queue_->queue().pop();
+        if (!chain) {
+            return;
+        }
+        // The header of a frame lies whole in its first buffer (5.1.6.3.1).
+        if (chain.writable_bytes() < header_bytes) {
+            queue_->queue().push_used(std::move(chain), 0);
+            continue;
+        }
+        held_bytes_ += chain.writable_bytes();
+        held_.push_back(std::move(chain));
+    }
+}
+
+bool NetReceiver::list_buffers(std::size_t bytes) {
+    list_.clear();
+    std::size_t listed = 0;
+    for (const virtio::Chain& chain : held_) {
+        for (const iovec& piece : chain.writable()) {
+            if (listed >= bytes) {
+                return true;
+            }
+            if (list_.size() == pieces_max) {
+                return false;
+            }
+            list_.push_back(piece);
+            listed += piece.iov_len;
+        }
+    }
+    return listed >= bytes;
+}
+
+void NetReceiver::deliver(std::size_t bytes) {
+    std::size_t left = bytes;
+    std::uint16_t buffers = 0;
+    for (const virtio::Chain& chain : held_) {
+        if (left == 0) {
+            break;
+        }
+        left -= std::min<std::size_t>(left, chain.writable_bytes());
+        ++buffers;
+    }
+    virtio::ChainWriter header(held_.front());
+    header.skip(net::header::buffers_at);
+    header.value(buffers);
+    left = bytes;
+    for (; buffers != 0; --buffers) {
+        virtio::Chain chain = std::move(held_.front());
+        held_.pop_front();
+        const std::uint64_t room = chain.writable_bytes();
+        const auto written = static_cast<std::uint32_t>(std::min<std::uint64_t>(left, room));
+        held_bytes_ -= room;
+        left -= written;
+        queue_->queue().push_used(std::move(chain), written);
+    }
+}
+
+}  // namespace cupule::device

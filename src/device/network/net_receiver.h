@@ -1,0 +1,63 @@
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "backend/net_port.h"
+#include "device/network/net_filter.h"
+#include "event/worker.h"
+#include "virtio/worker_queue.h"
+
+namespace cupule::device {
+
+/// Moves frames from a port into a receive queue. Where the driver gave room for the longest frame,
+/// the port writes straight into its buffers; else the frame is looked at first and waits here for
+/// buffers. On the worker's thread.
+class NetReceiver {
+  public:
+    struct Rules {
+        /// VIRTIO_NET_F_MRG_RXBUF: a frame may take several buffers.
+        bool merge = false;
+        /// The longest frame with its header that the driver expects.
+        std::size_t frame_bytes_max = 0;
+    };
+
+    NetReceiver(event::Worker& worker, backend::NetPort& port) : worker_(worker), port_(port) {}
+
+    base::Result<void> start(virtio::RunningQueue queue, virtio::DeviceEvents& events,
+                             const Rules& rules);
+    std::optional<virtio::RunningQueue> stop();
+    void set_filter(std::shared_ptr<const NetFilter> filter) { filter_ = std::move(filter); }
+    /// Frames or buffers may be there.
+    void run();
+
+  private:
+    enum class Step : std::uint8_t { moved, no_frame, no_buffer };
+    Step move_frame();
+    Step receive_straight();
+    /// A frame to `waiting_`: false when there is none.
+    bool fetch();
+    void hold_buffers();
+    /// The held buffers as one list, up to `bytes`; false when it would be too long.
+    bool list_buffers(std::size_t bytes);
+    bool passes(std::span<const std::uint8_t> frame) const;
+    /// Gives back the buffers that hold a frame of `bytes`.
+    void deliver(std::size_t bytes);
+
+    event::Worker& worker_;
+    backend::NetPort& port_;
+    std::unique_ptr<virtio::WorkerQueue> queue_;
+    Rules rules_;
+    std::shared_ptr<const NetFilter> filter_;
+    /// Buffers taken and not yet used, in order: at most the queue's size.
+    std::deque<virtio::Chain> held_;
+    std::uint64_t held_bytes_ = 0;
+    std::vector<iovec> list_;
+    /// A frame that has no buffers yet: the first `waiting_bytes_`.
+    std::vector<std::uint8_t> waiting_ = std::vector<std::uint8_t>(backend::net_frame_bytes_max);
+    std::size_t waiting_bytes_ = 0;
+};
+
+}  // namespace cupule::device

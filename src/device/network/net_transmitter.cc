@@ -1,0 +1,107 @@
+#include "device/network/net_transmitter.h"
+
+#include <array>
+#include <utility>
+
+#include "device/network/virtio_net_registers.h"
+
+namespace cupule::device {
+namespace {
+
+using backend::NetHeader;
+using Sent = backend::NetPort::Sent;
+
+constexpr unsigned batch_max = 64;
+constexpr std::uint64_t frame_bytes_min = 14;
+constexpr std::uint64_t frame_bytes_max = backend::net_frame_bytes_max - sizeof(NetHeader);
+
+}  // namespace
+
+base::Result<void> NetTransmitter::start(virtio::RunningQueue queue, virtio::DeviceEvents& events,
+                                         const backend::NetOffloads& offloads) {
+    offloads_ = offloads;
+    CUPULE_TRY_ASSIGN(
+        queue_, virtio::WorkerQueue::create(worker_, std::move(queue), events, [this] { run(); }));
+    return {};
+}
+
+std::optional<virtio::RunningQueue> NetTransmitter::stop() {
+    if (!queue_) {
+        return std::nullopt;
+    }
+    if (stuck_) {
+        queue_->queue().push_used(std::move(stuck_), 0);
+        queue_->publish();
+    }
+    return std::exchange(queue_, nullptr)->take();
+}
+
+void NetTransmitter::run() {
+    if (!queue_) {
+        return;
+    }
+    virtio::Queue& queue = queue_->queue();
+    queue.disable_notifications();
+    bool drained = false;
+    bool busy = false;
+    for (unsigned sent = 0; sent < batch_max && !drained && !busy; ++sent) {
+        virtio::Chain chain = stuck_ ? std::move(stuck_) : queue.pop();
+        if (!chain) {
+            drained = true;
+        } else if (send(chain) == Sent::busy) {
+            stuck_ = std::move(chain);
+            busy = true;
+        } else {
+            queue.push_used(std::move(chain), 0);
+        }
+    }
+    port_.flush();
+    queue_->publish();
+    if (queue.broken() || busy) {
+        return;
+    }
+    if (!drained || queue.enable_notifications()) {
+        queue_->again();
+    }
+}
+
+Sent NetTransmitter::send(const virtio::Chain& chain) {
+    virtio::ChainReader reader(chain);
+    auto header = reader.value<NetHeader>();
+    const std::uint64_t bytes = reader.remaining();
+    if (!header || bytes < frame_bytes_min || bytes > frame_bytes_max) {
+        bad_frame_.report(chain.readable_bytes());
+        return Sent::done;
+    }
+    header->flags &= net::header::needs_csum;  // other flags mean nothing here (5.1.6.2.2)
+    header->buffers = 0;
+    if (!acceptable(*header, bytes)) {
+        bad_header_.report(header->gso_type);
+        return Sent::done;
+    }
+    std::array<iovec, segments_max + 1> frame;
+    frame[0] = {.iov_base = &*header, .iov_len = sizeof(NetHeader)};
+    const std::uint32_t pieces = reader.take(bytes, std::span(frame).subspan(1));
+    return port_.send(std::span(frame).first(pieces + 1));
+}
+
+bool NetTransmitter::acceptable(const NetHeader& header, std::uint64_t frame_bytes) const {
+    const bool checksum = header.flags != 0;
+    const std::uint64_t checksum_end =
+        std::uint64_t{header.checksum_start} + header.checksum_offset + 2;
+    if (checksum && (!offloads_.checksum || checksum_end > frame_bytes)) {
+        return false;
+    }
+    const bool ecn = (header.gso_type & net::header::gso_ecn) != 0;
+    const auto type = static_cast<std::uint8_t>(header.gso_type & ~net::header::gso_ecn);
+    if (type == net::header::gso_none) {
+        return !ecn;
+    }
+    const bool offered = (type == net::header::gso_tcpv4 && offloads_.tso4) ||
+                         (type == net::header::gso_tcpv6 && offloads_.tso6) ||
+                         (type == net::header::gso_udp_l4 && offloads_.uso && !ecn);
+    return offered && checksum && header.gso_size != 0 && header.header_length <= frame_bytes &&
+           (!ecn || offloads_.tso_ecn);
+}
+
+}  // namespace cupule::device

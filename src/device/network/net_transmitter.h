@@ -1,0 +1,43 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "backend/net_port.h"
+#include "base/log.h"
+#include "event/worker.h"
+#include "virtio/worker_queue.h"
+
+namespace cupule::device {
+
+/// Moves frames from a transmit queue into a port, straight from the driver's buffers. On the
+/// worker's thread.
+class NetTransmitter {
+  public:
+    static constexpr std::size_t segments_max = 128;
+
+    NetTransmitter(event::Worker& worker, backend::NetPort& port) : worker_(worker), port_(port) {}
+
+    /// `offloads`: what the driver negotiated to leave to us.
+    base::Result<void> start(virtio::RunningQueue queue, virtio::DeviceEvents& events,
+                             const backend::NetOffloads& offloads);
+    std::optional<virtio::RunningQueue> stop();
+    /// Frames, or room in the port, may be there.
+    void run();
+
+  private:
+    backend::NetPort::Sent send(const virtio::Chain& chain);
+    /// Whether the header asks for what was negotiated and fits its frame.
+    bool acceptable(const backend::NetHeader& header, std::uint64_t frame_bytes) const;
+
+    event::Worker& worker_;
+    backend::NetPort& port_;
+    std::unique_ptr<virtio::WorkerQueue> queue_;
+    backend::NetOffloads offloads_;
+    /// The frame that the port had no room for.
+    virtio::Chain stuck_;
+    base::GuestFault bad_frame_{"virtio-net", "a frame too short or too long to send"};
+    base::GuestFault bad_header_{"virtio-net", "a header asks for what was not negotiated"};
+};
+
+}  // namespace cupule::device

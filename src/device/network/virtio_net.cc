@@ -1,0 +1,214 @@
+#include "device/network/virtio_net.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "device/network/virtio_net_registers.h"
+#include "virtio/features.h"
+
+namespace cupule::device {
+namespace {
+
+using namespace net;
+
+constexpr std::uint16_t data_queue_size = 1024;
+constexpr std::uint16_t control_queue_size = 64;
+constexpr std::uint16_t standard_mtu = 1500;
+/// Ethernet header and a VLAN tag.
+constexpr std::size_t frame_overhead = 18;
+constexpr std::uint64_t mac_mask = base::mask(48);
+
+constexpr std::array dependencies{
+    virtio::FeatureDependency{.feature = feature::guest_tso4, .needs = feature::guest_csum},
+    virtio::FeatureDependency{.feature = feature::guest_tso6, .needs = feature::guest_csum},
+    virtio::FeatureDependency{.feature = feature::guest_uso4, .needs = feature::guest_csum},
+    virtio::FeatureDependency{.feature = feature::guest_uso6, .needs = feature::guest_csum},
+    virtio::FeatureDependency{.feature = feature::host_tso4, .needs = feature::csum},
+    virtio::FeatureDependency{.feature = feature::host_tso6, .needs = feature::csum},
+    virtio::FeatureDependency{.feature = feature::host_uso, .needs = feature::csum},
+    virtio::FeatureDependency{.feature = feature::ctrl_rx, .needs = feature::ctrl_vq},
+    virtio::FeatureDependency{.feature = feature::ctrl_rx_extra, .needs = feature::ctrl_vq},
+    virtio::FeatureDependency{.feature = feature::ctrl_vlan, .needs = feature::ctrl_vq},
+    virtio::FeatureDependency{.feature = feature::ctrl_mac_addr, .needs = feature::ctrl_vq},
+    virtio::FeatureDependency{.feature = feature::ctrl_guest_offloads, .needs = feature::ctrl_vq},
+    virtio::FeatureDependency{.feature = feature::mq, .needs = feature::ctrl_vq},
+};
+
+std::uint64_t packed(const MacAddress& mac) {
+    std::uint64_t result = 0;
+    for (std::size_t i = 0; i < mac.size(); ++i) {
+        result |= std::uint64_t{mac[i]} << (8 * i);
+    }
+    return result;
+}
+
+}  // namespace
+
+VirtioNet::VirtioNet(const VirtioNetSpec& spec, std::span<const NetPairPowers> pairs)
+    : spec_(spec), spec_mac_(packed(spec.mac)), mac_(spec_mac_) {
+    CUPULE_ASSERT(!pairs.empty());
+    for (const NetPairPowers& each : pairs) {
+        pairs_.push_back(std::make_unique<NetPair>(each.worker, each.port, link_up_));
+    }
+    constexpr virtio::QueueLimits data{.size_max = data_queue_size,
+                                       .segments_max = NetTransmitter::segments_max};
+    limits_.assign(2 * pairs.size(), data);
+    limits_.push_back({.size_max = control_queue_size, .segments_max = 16});
+    control_ = std::make_unique<NetControl>(pairs_, mac_);
+    control_server_ = std::make_unique<virtio::QueueServer>(pairs.front().worker, *control_);
+    features_ = offered(pairs_.front()->offloads());
+}
+
+VirtioNet::~VirtioNet() {
+    static_cast<void>(deactivate());
+}
+
+std::uint64_t VirtioNet::offered(const backend::NetOffloads& offloads) const {
+    std::uint64_t result = virtio::feature::ring_engine | feature::mac | feature::status |
+                           feature::mrg_rxbuf | feature::ctrl_vq | feature::ctrl_rx |
+                           feature::ctrl_rx_extra | feature::ctrl_vlan | feature::ctrl_mac_addr;
+    result |= spec_.mtu != 0 ? feature::mtu : 0;
+    result |= pairs_.size() > 1 ? feature::mq : 0;
+    if (!offloads.checksum) {
+        return result;
+    }
+    result |= feature::csum | feature::guest_csum | feature::ctrl_guest_offloads;
+    result |= offloads.tso4 ? feature::host_tso4 | feature::guest_tso4 : 0;
+    result |= offloads.tso6 ? feature::host_tso6 | feature::guest_tso6 : 0;
+    result |= offloads.tso_ecn ? feature::host_ecn | feature::guest_ecn : 0;
+    result |= offloads.uso ? feature::host_uso | feature::guest_uso4 | feature::guest_uso6 : 0;
+    return result;
+}
+
+std::span<const virtio::FeatureDependency> VirtioNet::feature_dependencies() const {
+    return dependencies;
+}
+
+std::uint64_t VirtioNet::read_config(std::uint64_t offset, unsigned size) {
+    std::array<std::uint8_t, config::bytes> bytes{};
+    const auto put = [&bytes](std::uint64_t at, std::uint64_t value, unsigned count) {
+        for (unsigned i = 0; i < count; ++i) {
+            bytes[at + i] = static_cast<std::uint8_t>(value >> (8 * i));
+        }
+    };
+    put(config::mac, mac_, 6);
+    put(config::status, link_up_ ? config::link_up : 0U, 2);
+    put(config::max_virtqueue_pairs, pairs_.size(), 2);
+    put(config::mtu, spec_.mtu, 2);
+    std::uint64_t value = 0;
+    for (unsigned i = 0; i < size && offset < bytes.size() && offset + i < bytes.size(); ++i) {
+        value |= std::uint64_t{bytes[offset + i]} << (8 * i);
+    }
+    return value;
+}
+
+void VirtioNet::write_config(std::uint64_t /*offset*/, unsigned /*size*/, std::uint64_t /*value*/) {
+    // All of it is read-only for a driver with VERSION_1 (5.1.4.2).
+}
+
+std::uint16_t VirtioNet::control_index() const {
+    return static_cast<std::uint16_t>(negotiated(feature::mq) ? 2 * pairs_.size() : 2);
+}
+
+NetPairRules VirtioNet::rules() const {
+    const std::uint64_t long_frames =
+        feature::guest_tso4 | feature::guest_tso6 | feature::guest_uso4 | feature::guest_uso6;
+    const std::size_t mtu = std::max(spec_.mtu, standard_mtu);
+    const std::size_t usual = sizeof(backend::NetHeader) + frame_overhead + mtu;
+    return {.receive = {.merge = negotiated(feature::mrg_rxbuf),
+                        .frame_bytes_max =
+                            negotiated(long_frames) ? backend::net_frame_bytes_max : usual},
+            .transmit_offloads = {.checksum = negotiated(feature::csum),
+                                  .tso4 = negotiated(feature::host_tso4),
+                                  .tso6 = negotiated(feature::host_tso6),
+                                  .tso_ecn = negotiated(feature::host_ecn),
+                                  .uso = negotiated(feature::host_uso)}};
+}
+
+base::Result<void> VirtioNet::activate(std::uint64_t negotiated,
+                                       std::vector<virtio::RunningQueue> queues,
+                                       virtio::DeviceEvents& events) {
+    negotiated_ = negotiated;
+    events_ = &events;
+    for (const auto& pair : pairs_) {
+        pair->open(rules(), events);
+        pair->set_attached(pair == pairs_.front());
+    }
+    pairs_.front()->set_receive_offloads(guest_offloads(negotiated));
+    control_->begin(negotiated);
+    for (virtio::RunningQueue& queue : queues) {
+        if (auto result = start(std::move(queue)); !result) {
+            static_cast<void>(deactivate());
+            return result;
+        }
+    }
+    return {};
+}
+
+base::Result<void> VirtioNet::start(virtio::RunningQueue queue) {
+    if (negotiated(feature::ctrl_vq) && queue.index == control_index()) {
+        return control_server_->start(std::move(queue), *events_);
+    }
+    const std::size_t pair = queue.index / 2;
+    const bool known = pair < (negotiated(feature::mq) ? pairs_.size() : 1);
+    if (!known) {
+        return {};  // a queue that means nothing without what was not negotiated: never served
+    }
+    return queue.index % 2 == 0 ? pairs_[pair]->start_receive(std::move(queue))
+                                : pairs_[pair]->start_transmit(std::move(queue));
+}
+
+std::vector<virtio::RunningQueue> VirtioNet::deactivate() {
+    std::vector<virtio::RunningQueue> back;
+    if (events_ == nullptr) {
+        return back;
+    }
+    const auto keep = [&back](std::optional<virtio::RunningQueue> queue) {
+        if (queue) {
+            back.push_back(std::move(*queue));
+        }
+    };
+    keep(control_server_->stop());
+    for (const auto& pair : pairs_) {
+        keep(pair->stop_receive());
+        keep(pair->stop_transmit());
+        pair->set_receive_offloads({});
+        pair->close();
+    }
+    events_ = nullptr;
+    return back;
+}
+
+std::optional<virtio::RunningQueue> VirtioNet::stop_queue(std::uint16_t index) {
+    if (negotiated(feature::ctrl_vq) && index == control_index()) {
+        return control_server_->stop();
+    }
+    const std::size_t pair = index / 2;
+    if (pair >= pairs_.size()) {
+        return std::nullopt;
+    }
+    return index % 2 == 0 ? pairs_[pair]->stop_receive() : pairs_[pair]->stop_transmit();
+}
+
+void VirtioNet::start_queue(virtio::RunningQueue queue) {
+    if (const auto result = start(std::move(queue)); !result) {
+        base::log_error("virtio-net: the queue cannot run: {}", result.error().message);
+    }
+}
+
+void VirtioNet::reset() {
+    negotiated_ = 0;
+    mac_ = spec_mac_;
+}
+
+void VirtioNet::visit(snapshot::Visitor& visitor) {
+    std::uint64_t mac = mac_;
+    visitor.field("mac", mac);
+    if (visitor.restoring()) {
+        mac_ = mac & mac_mask;
+    }
+}
+
+}  // namespace cupule::device

@@ -1,0 +1,496 @@
+#include "device/network/virtio_net.h"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include "device/network/virtio_net_registers.h"
+#include "testing/fake_net_port.h"
+#include "testing/virtio_pci_bench.h"
+
+namespace cupule::device {
+namespace {
+
+using backend::NetHeader;
+using testing::FakeNetPort;
+using testing::VirtioDriver;
+using virtio::feature::ring_packed;
+using virtio::feature::version_1;
+using Frame = FakeNetPort::Frame;
+namespace feature = net::feature;
+
+constexpr int failure_ms = 20'000;
+constexpr MacAddress mac{0x00, 0x16, 0x3E, 1, 2, 3};
+constexpr std::uint64_t buffers_at = 4 << 20;
+constexpr std::uint64_t control_at = 3 << 20;
+constexpr std::uint64_t offload_features =
+    feature::csum | feature::guest_csum | feature::host_tso4 | feature::guest_tso4;
+
+Frame frame_of(std::size_t bytes, std::uint8_t fill = 0x5A, const MacAddress& to = mac) {
+    Frame frame(sizeof(NetHeader) + bytes, fill);
+    std::fill_n(frame.begin(), sizeof(NetHeader), std::uint8_t{0});
+    std::ranges::copy(to, frame.begin() + sizeof(NetHeader));
+    return frame;
+}
+
+/// A card with one to three pairs, each with a fake port; control commands by name.
+class VirtioNetTest : public ::testing::TestWithParam<std::uint64_t> {
+  protected:
+    void create(unsigned pairs = 1, const VirtioNetSpec& spec = {.mac = mac}) {
+        std::vector<NetPairPowers> powers;
+        for (unsigned i = 0; i < pairs; ++i) {
+            powers.push_back({.port = ports_[i], .worker = *worker_});
+        }
+        bench_ =
+            std::make_unique<testing::VirtioPciBench>(std::make_unique<VirtioNet>(spec, powers));
+    }
+    void start(std::uint64_t extra = 0, unsigned pairs = 1) {
+        if (!bench_) {
+            create(pairs);
+        }
+        features_ = GetParam() | extra;
+        ASSERT_TRUE(bench_->negotiate(features_));
+        const bool mq = (extra & feature::mq) != 0;
+        const unsigned queues = mq ? 2 * pairs : 2;
+        for (unsigned i = 0; i < queues; ++i) {
+            add_queue(static_cast<std::uint16_t>(i));
+        }
+        if ((extra & feature::ctrl_vq) != 0) {
+            control_ = static_cast<std::uint16_t>(mq ? 2 * pairs : 2);
+            add_queue(control_);
+        }
+        bench_->drive();
+        ASSERT_EQ(bench_->status(), 0x0F);
+    }
+    void add_queue(std::uint16_t index) {
+        const VirtioDriver::Options options{
+            .features = features_, .size = 64, .base = {0x1'0000 + 0x8000ULL * index}};
+        drivers_[index] = std::make_unique<VirtioDriver>(*bench_->memory, options);
+        bench_->set_queue(index, drivers_[index]->geometry());
+    }
+    void on_worker(const std::function<void()>& work) { worker_->call(work); }
+
+    void give_buffer(std::uint64_t token, std::uint32_t bytes, std::uint16_t queue = 0) {
+        const VirtioDriver::Buffer buffer{
+            .address = {buffers_at + token * 0x1'0000}, .length = bytes, .writable = true};
+        ASSERT_TRUE(drivers_[queue]->submit(std::span(&buffer, 1), token));
+        if (drivers_[queue]->publish()) {
+            bench_->notify(queue);
+        }
+    }
+    VirtioDriver::Used used(std::uint16_t queue) {
+        for (int i = 0; i < failure_ms; ++i) {
+            if (const auto got = drivers_[queue]->collect()) {
+                EXPECT_EQ(drivers_[queue]->violation(), "");
+                return *got;
+            }
+            poll(nullptr, 0, 1);
+        }
+        ADD_FAILURE() << "queue " << queue << " is silent";
+        return {};
+    }
+    /// Nothing was used although all that was asked has been worked on.
+    bool silent(std::uint16_t queue) {
+        settle();
+        return !drivers_[queue]->collect().has_value();
+    }
+    void settle() {
+        for (int i = 0; i < 8; ++i) {
+            on_worker([] {});
+        }
+    }
+    Frame received(const VirtioDriver::Used& from) {
+        Frame bytes(from.written);
+        EXPECT_TRUE(bench_->memory->read({buffers_at + from.token * 0x1'0000},
+                                         std::as_writable_bytes(std::span(bytes))));
+        return bytes;
+    }
+    void transmit(const Frame& frame, std::uint32_t bytes, std::uint16_t queue = 1) {
+        ASSERT_TRUE(bench_->memory->write({buffers_at}, std::as_bytes(std::span(frame))));
+        const VirtioDriver::Buffer buffer{.address = {buffers_at}, .length = bytes};
+        ASSERT_TRUE(drivers_[queue]->submit(std::span(&buffer, 1), 7));
+        if (drivers_[queue]->publish()) {
+            bench_->notify(queue);
+        }
+    }
+    std::size_t sent() {
+        std::size_t count = 0;
+        on_worker([&] { count = ports_[0].sent.size(); });
+        return count;
+    }
+    /// Sends a frame and says whether it reached the port.
+    bool passes_out(const Frame& frame) {
+        const std::size_t before = sent();
+        transmit(frame, static_cast<std::uint32_t>(frame.size()));
+        used(1);
+        return sent() == before + 1;
+    }
+    /// Lets a frame come in and says whether the guest got it.
+    bool passes_in(const MacAddress& to, std::uint16_t vlan = 0) {
+        Frame frame = frame_of(60, 0x11, to);
+        if (vlan != 0) {
+            const std::array<std::uint8_t, 4> tag{0x81, 0x00, static_cast<std::uint8_t>(vlan >> 8),
+                                                  static_cast<std::uint8_t>(vlan)};
+            std::ranges::copy(tag, frame.begin() + sizeof(NetHeader) + 12);
+        }
+        if (drivers_[0]->outstanding() == 0) {
+            give_buffer(1, 2048);
+        }
+        settle();
+        on_worker([&] { ports_[0].come(frame); });
+        settle();
+        return drivers_[0]->collect().has_value();
+    }
+    unsigned command(std::uint16_t which, std::span<const std::uint8_t> data) {
+        std::vector<std::uint8_t> out{static_cast<std::uint8_t>(which >> 8),
+                                      static_cast<std::uint8_t>(which)};
+        out.insert(out.end(), data.begin(), data.end());
+        EXPECT_TRUE(bench_->memory->write({control_at}, std::as_bytes(std::span(out))));
+        const std::array buffers{
+            VirtioDriver::Buffer{.address = {control_at},
+                                 .length = static_cast<std::uint32_t>(out.size())},
+            VirtioDriver::Buffer{.address = {control_at + 0x1000}, .length = 1, .writable = true}};
+        EXPECT_TRUE(drivers_[control_]->submit(buffers, 1));
+        if (drivers_[control_]->publish()) {
+            bench_->notify(control_);
+        }
+        EXPECT_EQ(used(control_).written, 1U);
+        return *bench_->memory->load<std::uint8_t>({control_at + 0x1000});
+    }
+    unsigned command(std::uint16_t which, std::initializer_list<std::uint8_t> data) {
+        return command(which, std::span(data.begin(), data.size()));
+    }
+
+    std::uint64_t features_ = 0;
+    std::uint16_t control_ = 2;
+    std::array<FakeNetPort, 3> ports_;
+    std::unique_ptr<event::Worker> worker_ = *event::Worker::create("test");
+    std::unique_ptr<testing::VirtioPciBench> bench_;
+    std::map<std::uint16_t, std::unique_ptr<VirtioDriver>> drivers_;
+};
+
+TEST_P(VirtioNetTest, ShowsAddressLinkPairsAndMtu) {
+    create(2, {.mac = mac, .mtu = 9000});
+    EXPECT_EQ(bench_->read(0x2000, 4), 0x013E'1600U);
+    EXPECT_EQ(bench_->read(0x2004, 2), 0x0302U);
+    EXPECT_EQ(bench_->read(0x2006, 2), 1U);
+    EXPECT_EQ(bench_->read(0x2008, 2), 2U);
+    EXPECT_EQ(bench_->read(0x200A, 2), 9000U);
+    EXPECT_EQ(bench_->offered() & feature::mtu, feature::mtu);
+    EXPECT_EQ(bench_->offered() & feature::csum, 0U);
+}
+
+TEST_P(VirtioNetTest, FramesGoOutByteForByte) {
+    start();
+    std::mt19937 random(7);
+    for (const std::size_t bytes : {14U, 60U, 1514U, 9000U}) {
+        Frame frame = frame_of(bytes);
+        std::generate(frame.begin() + sizeof(NetHeader), frame.end(),
+                      [&] { return static_cast<std::uint8_t>(random()); });
+        ASSERT_TRUE(passes_out(frame));
+        on_worker([&] { EXPECT_EQ(ports_[0].sent.back(), frame); });
+    }
+    on_worker([&] { EXPECT_GT(ports_[0].flushes, 0U); });
+}
+
+TEST_P(VirtioNetTest, FramesComeInWithABufferCountOfOne) {
+    start();
+    give_buffer(1, 2048);
+    const Frame frame = frame_of(1514);
+    settle();
+    on_worker([&] { ports_[0].come(frame); });
+    const auto got = used(0);
+    EXPECT_EQ(got.written, frame.size());
+    Frame expected = frame;
+    expected[net::header::buffers_at] = 1;
+    EXPECT_EQ(received(got), expected);
+}
+
+TEST_P(VirtioNetTest, ALongFrameTakesSeveralBuffersWhereTheDriverMerges) {
+    ports_[0].can = {.checksum = true, .tso4 = true};
+    start(feature::mrg_rxbuf | offload_features);
+    std::mt19937 random(7);
+    Frame frame = frame_of(5000);
+    std::generate(frame.begin() + sizeof(NetHeader), frame.end(),
+                  [&] { return static_cast<std::uint8_t>(random()); });
+    // Too few for the longest frame, so it waits here; and then many, straight into them.
+    for (const std::uint64_t buffers : {4U, 50U}) {
+        for (std::uint64_t i = 0; i < buffers; ++i) {
+            give_buffer(i, 1500);
+        }
+        settle();
+        on_worker([&] { ports_[0].come(frame); });
+        Frame got;
+        for (int i = 0; i < 4; ++i) {
+            const Frame part = received(used(0));
+            got.insert(got.end(), part.begin(), part.end());
+        }
+        EXPECT_EQ(got[net::header::buffers_at], 4U);
+        got[net::header::buffers_at] = 0;
+        EXPECT_EQ(got, frame);
+    }
+}
+
+TEST_P(VirtioNetTest, FramesWaitForBuffersAndNoneIsLost) {
+    start(feature::mrg_rxbuf);
+    settle();
+    on_worker([&] {
+        EXPECT_FALSE(ports_[0].wanted);
+        for (std::uint8_t i = 0; i < 100; ++i) {
+            ports_[0].come(frame_of(60, i));
+        }
+    });
+    for (std::uint8_t i = 0; i < 100; ++i) {
+        give_buffer(i % 4, 1600);
+        const Frame got = received(used(0));
+        ASSERT_EQ(got.size(), sizeof(NetHeader) + 60);
+        EXPECT_EQ(got.back(), i);
+    }
+}
+
+TEST_P(VirtioNetTest, AFrameTooLongForAnyBufferIsDroppedAndTheNextArrives) {
+    start();
+    give_buffer(1, 100);
+    settle();
+    on_worker([&] {
+        ports_[0].come(frame_of(1000));
+        ports_[0].come(frame_of(60, 9));
+    });
+    const Frame got = received(used(0));
+    EXPECT_EQ(got.size(), sizeof(NetHeader) + 60);
+    EXPECT_EQ(got.back(), 9);
+}
+
+TEST_P(VirtioNetTest, BuffersWithoutRoomForAHeaderComeBackEmpty) {
+    start();
+    give_buffer(1, 11);
+    EXPECT_EQ(used(0).written, 0U);
+    EXPECT_EQ(bench_->status(), 0x0F);
+}
+
+TEST_P(VirtioNetTest, ABusyPortHoldsFramesBack) {
+    start();
+    on_worker([&] { ports_[0].room = 1; });
+    EXPECT_TRUE(passes_out(frame_of(60)));
+    transmit(frame_of(61), sizeof(NetHeader) + 61);
+    EXPECT_TRUE(silent(1));
+    on_worker([&] { ports_[0].make_room(1); });
+    used(1);
+    EXPECT_EQ(sent(), 2U);
+}
+
+TEST_P(VirtioNetTest, Class4_HeadersThatLieAreDropped) {
+    ports_[0].can = {.checksum = true, .tso4 = true};
+    start(offload_features);
+    const auto with = [](std::uint8_t flags, std::uint8_t type, std::uint16_t size,
+                         std::uint16_t at, std::uint16_t offset, std::uint16_t length = 54) {
+        Frame frame = frame_of(100);
+        const NetHeader header{.flags = flags,
+                               .gso_type = type,
+                               .header_length = length,
+                               .gso_size = size,
+                               .checksum_start = at,
+                               .checksum_offset = offset};
+        std::memcpy(frame.data(), &header, sizeof header);
+        return frame;
+    };
+    EXPECT_TRUE(passes_out(with(0, 0, 0, 0, 0)));
+    EXPECT_TRUE(passes_out(with(1, 0, 0, 34, 16)));
+    EXPECT_TRUE(passes_out(with(1, 1, 50, 34, 16)));
+    EXPECT_TRUE(passes_out(with(1, 0, 0, 82, 16)));
+    EXPECT_FALSE(passes_out(with(1, 0, 0, 83, 16)));  // the checksum past the end
+    EXPECT_FALSE(passes_out(with(1, 0, 0, 0xFFFF, 0xFFFF)));
+    EXPECT_FALSE(passes_out(with(1, 1, 0, 34, 16)));        // segments of no size
+    EXPECT_FALSE(passes_out(with(0, 1, 50, 34, 16)));       // segments without a checksum
+    EXPECT_FALSE(passes_out(with(1, 1, 50, 34, 16, 101)));  // headers longer than the frame
+    EXPECT_FALSE(passes_out(with(1, 4, 50, 34, 16)));       // TSO6 was not negotiated
+    EXPECT_FALSE(passes_out(with(1, 0x81, 50, 34, 16)));    // nor ECN
+    EXPECT_FALSE(passes_out(with(1, 3, 50, 34, 16)));       // UFO does not exist
+    EXPECT_FALSE(passes_out(with(1, 0x80, 50, 34, 16)));
+    EXPECT_FALSE(passes_out(frame_of(13)));
+    EXPECT_EQ(bench_->status(), 0x0F);
+}
+
+TEST_P(VirtioNetTest, WithoutOffloadsAHeaderMayAskForNothing) {
+    start();
+    Frame frame = frame_of(100);
+    frame[0] = 1;
+    EXPECT_FALSE(passes_out(frame));
+    frame[0] = 2;  // DATA_VALID means nothing here
+    EXPECT_TRUE(passes_out(frame));
+    on_worker([&] { EXPECT_EQ(ports_[0].sent.back()[0], 0); });
+}
+
+TEST_P(VirtioNetTest, ReceiveModesAndTablesFilter) {
+    constexpr MacAddress other{2, 0, 0, 0, 0, 9};
+    constexpr MacAddress group{1, 0, 0x5E, 0, 0, 1};
+    constexpr MacAddress all{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
+    start(feature::ctrl_vq | feature::ctrl_rx | feature::ctrl_rx_extra);
+    EXPECT_TRUE(passes_in(other));
+    EXPECT_EQ(command(net::control::rx_promisc, {0}), 0U);
+    EXPECT_FALSE(passes_in(other));
+    EXPECT_FALSE(passes_in(group));
+    EXPECT_TRUE(passes_in(mac));
+    EXPECT_TRUE(passes_in(all));
+    EXPECT_EQ(command(net::control::rx_allmulti, {1}), 0U);
+    EXPECT_TRUE(passes_in(group));
+    EXPECT_EQ(command(net::control::rx_allmulti, {0}), 0U);
+    EXPECT_EQ(command(net::control::mac_table_set,
+                      {1, 0, 0, 0, 2, 0, 0, 0, 0, 9, 1, 0, 0, 0, 1, 0, 0x5E, 0, 0, 1}),
+              0U);
+    EXPECT_TRUE(passes_in(other));
+    EXPECT_TRUE(passes_in(group));
+    EXPECT_EQ(command(net::control::rx_nobcast, {1}), 0U);
+    EXPECT_FALSE(passes_in(all));
+    EXPECT_EQ(command(net::control::rx_nouni, {1}), 0U);
+    EXPECT_FALSE(passes_in(mac));
+}
+
+TEST_P(VirtioNetTest, TablesThatAreCutShortAreErrorsAndLongOnesLetAllIn) {
+    start(feature::ctrl_vq | feature::ctrl_rx);
+    EXPECT_EQ(command(net::control::rx_promisc, {0}), 0U);
+    EXPECT_EQ(command(net::control::mac_table_set, {1, 0, 0, 0}), 1U);
+    EXPECT_EQ(command(net::control::mac_table_set, {0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0}), 1U);
+    EXPECT_EQ(command(net::control::mac_table_set, {0, 0, 0, 0}), 1U);
+    EXPECT_EQ(command(net::control::rx_promisc, {}), 1U);
+    EXPECT_EQ(command(net::control::rx_nouni, {1}), 1U);  // not negotiated
+    EXPECT_EQ(command(0x7777, {1}), 1U);
+    std::vector<std::uint8_t> table{65, 0, 0, 0};
+    table.resize(4 + 65 * 6 + 4);
+    EXPECT_FALSE(passes_in({2, 0, 0, 0, 0, 9}));
+    EXPECT_EQ(command(net::control::mac_table_set, table), 0U);
+    EXPECT_TRUE(passes_in({2, 0, 0, 0, 0, 9}));
+}
+
+TEST_P(VirtioNetTest, OnlyTheVlansAskedForPass) {
+    start(feature::ctrl_vq | feature::ctrl_vlan);
+    EXPECT_TRUE(passes_in(mac));
+    EXPECT_FALSE(passes_in(mac, 5));
+    EXPECT_EQ(command(net::control::vlan_add, {5, 0}), 0U);
+    EXPECT_TRUE(passes_in(mac, 5));
+    EXPECT_FALSE(passes_in(mac, 6));
+    EXPECT_EQ(command(net::control::vlan_del, {5, 0}), 0U);
+    EXPECT_FALSE(passes_in(mac, 5));
+    EXPECT_EQ(command(net::control::vlan_add, {0, 0x10}), 1U);
+    EXPECT_EQ(command(net::control::vlan_add, {0}), 1U);
+}
+
+TEST_P(VirtioNetTest, TheAddressCanBeChangedUntilReset) {
+    start(feature::ctrl_vq | feature::ctrl_rx | feature::ctrl_mac_addr);
+    EXPECT_EQ(command(net::control::rx_promisc, {0}), 0U);
+    EXPECT_EQ(command(net::control::mac_addr_set, {2, 3, 4, 5, 6, 7}), 0U);
+    EXPECT_EQ(bench_->read(0x2000, 4), 0x0504'0302U);
+    EXPECT_FALSE(passes_in(mac));
+    EXPECT_TRUE(passes_in({2, 3, 4, 5, 6, 7}));
+    EXPECT_EQ(command(net::control::mac_addr_set, {2, 3, 4, 5, 6}), 1U);
+    bench_->set_status(0);
+    EXPECT_EQ(bench_->read(0x2000, 4), 0x013E'1600U);
+}
+
+TEST_P(VirtioNetTest, GuestOffloadsReachThePort) {
+    ports_[0].can = {.checksum = true, .tso4 = true};
+    start(feature::ctrl_vq | feature::ctrl_guest_offloads | offload_features);
+    on_worker([&] {
+        EXPECT_EQ(ports_[0].gives, (backend::NetOffloads{.checksum = true, .tso4 = true}));
+    });
+    EXPECT_EQ(command(net::control::guest_offloads_set, {2, 0, 0, 0, 0, 0, 0, 0}), 0U);
+    on_worker([&] { EXPECT_EQ(ports_[0].gives, (backend::NetOffloads{.checksum = true})); });
+    EXPECT_EQ(command(net::control::guest_offloads_set, {0, 1, 0, 0, 0, 0, 0, 0}), 1U);
+    bench_->set_status(0);
+    on_worker([&] { EXPECT_EQ(ports_[0].gives, backend::NetOffloads{}); });
+}
+
+TEST_P(VirtioNetTest, PairsAreAttachedAsTheDriverAsksAndEachHasItsPort) {
+    start(feature::ctrl_vq | feature::mq, 3);
+    on_worker([&] {
+        EXPECT_TRUE(ports_[0].attached);
+        EXPECT_FALSE(ports_[1].attached);
+    });
+    EXPECT_EQ(command(net::control::mq_pairs_set, {2, 0}), 0U);
+    on_worker([&] {
+        EXPECT_TRUE(ports_[1].attached);
+        EXPECT_FALSE(ports_[2].attached);
+    });
+    transmit(frame_of(60), sizeof(NetHeader) + 60, 3);
+    used(3);
+    on_worker([&] { EXPECT_EQ(ports_[1].sent.size(), 1U); });
+    give_buffer(1, 2048, 2);
+    settle();
+    on_worker([&] { ports_[1].come(frame_of(60)); });
+    EXPECT_EQ(used(2).written, sizeof(NetHeader) + 60);
+    EXPECT_EQ(command(net::control::mq_pairs_set, {0, 0}), 1U);
+    EXPECT_EQ(command(net::control::mq_pairs_set, {4, 0}), 1U);
+}
+
+TEST_P(VirtioNetTest, TheControlQueueIsTheThirdWithoutMultiqueue) {
+    start(feature::ctrl_vq | feature::ctrl_rx, 3);
+    EXPECT_EQ(control_, 2);
+    EXPECT_EQ(command(net::control::rx_promisc, {1}), 0U);
+}
+
+TEST_P(VirtioNetTest, ALinkThatGoesIsAConfigurationChange) {
+    start(feature::status);
+    const std::uint64_t generation = bench_->read(virtio::pci_layout::common::config_generation, 1);
+    on_worker([&] { ports_[0].set_link(false); });
+    EXPECT_EQ(bench_->read(0x2006, 2), 0U);
+    bench_->loop->run_once(failure_ms);
+    EXPECT_NE(bench_->read(virtio::pci_layout::common::config_generation, 1), generation);
+    on_worker([&] { ports_[0].set_link(true); });
+    EXPECT_EQ(bench_->read(0x2006, 2), 1U);
+}
+
+TEST_P(VirtioNetTest, Class2_ResetsUnderTrafficLeaveNoWorkBehind) {
+    for (int round = 0; round < 30; ++round) {
+        start(feature::mrg_rxbuf | feature::ctrl_vq | feature::ctrl_rx);
+        for (std::uint64_t i = 0; i < 8; ++i) {
+            give_buffer(i, 1600);
+        }
+        on_worker([&] { ports_[0].room = round % 3 == 0 ? 2 : ~0U; });
+        for (int i = 0; i < 6; ++i) {
+            transmit(frame_of(60), sizeof(NetHeader) + 60);
+        }
+        worker_->loop().post([this] {
+            event::MutexLock lock(worker_->monitor());
+            for (int i = 0; i < 20; ++i) {
+                ports_[0].come(frame_of(300));
+            }
+        });
+        if (round % 2 == 0) {
+            bench_->set_status(0);
+        } else {
+            event::MutexLock lock(bench_->monitor);
+            bench_->transport->reset();
+            bench_->place();
+        }
+        on_worker([&] {
+            EXPECT_EQ(ports_[0].events, nullptr);
+            ports_[0].incoming.clear();
+        });
+        ASSERT_TRUE(bench_->memory->discard_all());
+    }
+}
+
+TEST_P(VirtioNetTest, AQueueCanBeResetAndStartedAgain) {
+    start(virtio::feature::ring_reset | feature::mrg_rxbuf);
+    give_buffer(1, 2048);
+    settle();
+    using namespace virtio::pci_layout;
+    bench_->write(common::queue_select, 2, 0);
+    bench_->write(common::queue_reset, 2, 1);
+    add_queue(0);
+    give_buffer(2, 2048);
+    settle();
+    on_worker([&] { ports_[0].come(frame_of(60)); });
+    EXPECT_EQ(used(0).token, 2U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Rings, VirtioNetTest,
+                         ::testing::Values(version_1, version_1 | ring_packed,
+                                           version_1 | virtio::feature::event_idx |
+                                               virtio::feature::in_order));
+
+}  // namespace
+}  // namespace cupule::device

@@ -1,0 +1,83 @@
+#include <utility>
+#include <vector>
+
+#include "backend/net_options.h"
+#include "backend/tap_port.h"
+#include "base/log.h"
+#include "device/network/virtio_net.h"
+#include "event/worker.h"
+#include "machine/virtio_endpoint.h"
+#include "machine/virtio_endpoints.h"
+
+namespace cupule::machine {
+namespace {
+
+/// A worker and a port for each pair of queues.
+class NetEndpoint : public VirtioEndpoint {
+  public:
+    explicit NetEndpoint(hypervisor::Vm& vm) : VirtioEndpoint(vm) {}
+    ~NetEndpoint() override {
+        transport.reset();
+        for (std::size_t i = 0; i < ports.size(); ++i) {
+            workers[i]->call([&] { ports[i].reset(); });
+        }
+    }
+
+    base::Result<void> open(const backend::NetOptions& options, const SlotOptions& slot) {
+        if (options.vhost) {
+            base::log_warning("{}: vhost is not in this build; frames pass through this process",
+                              place_of(slot));
+        }
+        for (unsigned i = 0; i < options.queues; ++i) {
+            // The host shows 15 bytes: "net 31:7 q15".
+            CUPULE_TRY_ASSIGN(auto worker, event::Worker::create(fmt::format(
+                                               "net {}:{} q{}", slot.slot, slot.function, i)));
+            workers.push_back(std::move(worker));
+        }
+        CUPULE_TRY_ASSIGN(ports, backend::open_net_ports(options, workers));
+        return {};
+    }
+
+    std::vector<std::unique_ptr<event::Worker>> workers;
+    std::vector<std::unique_ptr<backend::NetPort>> ports;
+};
+
+/// What the user says, else what the back end demands, else acrn-dm's rule. Its seed is the virtual
+/// machine's name here, so that two machines on one wire differ.
+backend::MacAddress address_of(const backend::NetOptions& options, const SlotOptions& slot,
+                               const std::string& vm_name) {
+    if (options.mac) {
+        return *options.mac;
+    }
+    if (options.kind == backend::NetKind::tap && options.mac_seed.empty()) {
+        if (const auto demanded = backend::macvtap_address(options.name)) {
+            return *demanded;
+        }
+    }
+    const std::string& seed = options.mac_seed.empty() ? vm_name : options.mac_seed;
+    return backend::generated_mac(slot.slot, slot.function, seed);
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<Endpoint>> make_virtio_net(const SlotOptions& slot,
+                                                        const EndpointContext& context) {
+    const auto options = backend::parse_net_options(slot.options);
+    if (!options) {
+        return std::unexpected(options.error().in(place_of(slot)));
+    }
+    auto endpoint = std::make_unique<NetEndpoint>(context.vm);
+    if (const auto opened = endpoint->open(*options, slot); !opened) {
+        return std::unexpected(opened.error().in(place_of(slot)));
+    }
+    std::vector<device::NetPairPowers> pairs;
+    for (std::size_t i = 0; i < endpoint->ports.size(); ++i) {
+        pairs.push_back({.port = *endpoint->ports[i], .worker = *endpoint->workers[i]});
+    }
+    const device::VirtioNetSpec spec{.mac = address_of(*options, slot, context.options.name),
+                                     .mtu = options->mtu};
+    CUPULE_TRY(endpoint->connect(std::make_unique<device::VirtioNet>(spec, pairs), context));
+    return endpoint;
+}
+
+}  // namespace cupule::machine
