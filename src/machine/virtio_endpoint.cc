@@ -1,0 +1,48 @@
+#include "machine/virtio_endpoint.h"
+
+#include <utility>
+
+namespace cupule::machine {
+
+bool VmEventWiring::add_doorbell(const io::Doorbell& doorbell) {
+    return vm_.add_doorbell(doorbell).has_value();
+}
+
+void VmEventWiring::remove_doorbell(const io::Doorbell& doorbell) {
+    vm_.remove_doorbell(doorbell);
+}
+
+bool VmEventWiring::route(int eventfd, const irq::MsiMessage& message) {
+    return vm_.route_message(eventfd, message).has_value();
+}
+
+void VmEventWiring::unroute(int eventfd) {
+    vm_.unroute(eventfd);
+}
+
+base::Result<void> VirtioEndpoint::connect(std::unique_ptr<virtio::Device> device,
+                                           const EndpointContext& context) {
+    CUPULE_TRY_ASSIGN(transport,
+                      virtio::PciTransport::create(std::move(device),
+                                                   {.memory = context.memory,
+                                                    .loop = context.loop,
+                                                    .monitor = context.monitor,
+                                                    .messages = context.vm,
+                                                    .wiring = &wiring,
+                                                    .msi_only = context.options.virtio_msi_only}));
+    return {};
+}
+
+std::vector<std::string> VirtioEndpoint::statistics() const {
+    std::vector<std::string> lines;
+    for (const virtio::QueueReport& report : transport->device().report()) {
+        lines.push_back(report.to_text());
+    }
+    return lines;
+}
+
+std::string place_of(const SlotOptions& slot) {
+    return fmt::format("-s {}:{},{}", slot.slot, slot.function, slot.device);
+}
+
+}  // namespace cupule::machine

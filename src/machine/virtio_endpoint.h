@@ -1,0 +1,46 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "machine/pci_device_factories.h"
+#include "virtio/event_wiring.h"
+#include "virtio/pci_transport.h"
+
+namespace cupule::machine {
+
+/// The hypervisor's eventfd services as a transport sees them. A refusal is no failure: the
+/// transport does the work itself.
+class VmEventWiring : public virtio::EventWiring {
+  public:
+    explicit VmEventWiring(hypervisor::Vm& vm) : vm_(vm) {}
+    bool add_doorbell(const io::Doorbell& doorbell) override;
+    void remove_doorbell(const io::Doorbell& doorbell) override;
+    bool route(int eventfd, const irq::MsiMessage& message) override;
+    void unroute(int eventfd) override;
+
+  private:
+    hypervisor::Vm& vm_;
+};
+
+/// What all virtio devices on PCI are to the machine. A class for a kind of device adds its workers
+/// and back ends and destroys the transport, and with it the device, before them.
+class VirtioEndpoint : public Endpoint {
+  public:
+    explicit VirtioEndpoint(hypervisor::Vm& vm) : wiring(vm) {}
+    pci::Function& function() override { return transport->function(); }
+    snapshot::Device& device() override { return *transport; }
+
+    std::vector<std::string> statistics() const override;
+
+    base::Result<void> connect(std::unique_ptr<virtio::Device> device,
+                               const EndpointContext& context);
+
+    VmEventWiring wiring;
+    std::unique_ptr<virtio::PciTransport> transport;
+};
+
+/// "-s 3:0,virtio-net": for errors.
+std::string place_of(const SlotOptions& slot);
+
+}  // namespace cupule::machine
