@@ -41,6 +41,7 @@ enum class OptionId : std::uint8_t {
     logger_setting,
     log_level,
     trace_io,
+    stats,
     help,
     version,
     acpi,

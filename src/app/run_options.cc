@@ -120,6 +120,9 @@ class Builder {
             case OptionId::intr_monitor:
                 set(option, text, options.interrupt_monitor, parse_interrupt_monitor(text));
                 return true;
+            case OptionId::stats:
+                set(option, text, options.statistics_period_s, parse_number(text, 0, 86'400));
+                return true;
             case OptionId::grace:
                 set(option, text, options.grace_s, parse_number(text, 0, 86'400));
                 return true;

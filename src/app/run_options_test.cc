@@ -128,6 +128,7 @@ constexpr ValueCase value_cases[] = {
     {OptionId::logger_setting, "console,level=4;kmsg,level=3;disk,level=5", "tape,level=1", 64},
     {OptionId::log_level, "debug", "loud", 64},
     {OptionId::trace_io, "/tmp/trace", "", 64},
+    {OptionId::stats, "10", "-1", 64},
     {OptionId::help, "", "", 0},
     {OptionId::version, "", "", 0},
     {OptionId::acpi, "", "", 0},
@@ -384,13 +385,13 @@ TEST(RunOptions, TheLastOfARepeatedOptionHolds) {
 }
 
 TEST(RunOptions, SayOnceForEachOptionWithoutEffectWhyItHasNone) {
-    const Outcome outcome = read_with({"--windows", "--rtvm", "--windows", "--virtio_poll=9"});
+    const Outcome outcome = read_with({"--windows", "--rtvm", "--windows", "--cmd_monitor=/s"});
     EXPECT_THAT(outcome.errors, IsEmpty());
     EXPECT_THAT(outcome.warnings,
                 ElementsAre("option --windows has no effect in this build: it concerns virtio "
                             "devices, and there are none",
                             AllOf(HasSubstr("--rtvm"), HasSubstr("virtual local APIC")),
-                            HasSubstr("--virtio_poll")));
+                            HasSubstr("--cmd_monitor")));
 }
 
 TEST(RunOptions, SayThatAcrnIsNotInThisBuild) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
@@ -11,21 +12,16 @@ namespace {
 constexpr std::uint32_t logical_min = 512;
 constexpr std::uint32_t logical_max = 4096;
 constexpr std::uint32_t physical_max = 64 << 10;
+constexpr std::uint64_t range_sector = 512;
+constexpr std::size_t serial_max = 20;
+constexpr unsigned queues_max = 64;
+/// acrn-dm's limit for all devices together.
+constexpr unsigned workers_max = 40;
+constexpr unsigned cpu_max = 4095;
 
-struct Word {
-    std::string_view name;
-    void (*apply)(BlockOptions&);
-};
-
-constexpr auto words = std::to_array<Word>({
-    {"ro", [](BlockOptions& options) { options.read_only = true; }},
-    {"writeback", [](BlockOptions& options) { options.write_through = false; }},
-    {"writethru", [](BlockOptions& options) { options.write_through = true; }},
-    {"discard", [](BlockOptions& options) { options.discard = true; }},
-});
-
-std::optional<std::uint32_t> to_number(std::string_view text) {
-    std::uint32_t value = 0;
+template <class Integer>
+std::optional<Integer> to_number(std::string_view text) {
+    Integer value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error != std::errc{} || end != text.data() + text.size()) {
         return std::nullopt;
@@ -33,10 +29,34 @@ std::optional<std::uint32_t> to_number(std::string_view text) {
     return value;
 }
 
+/// A number with K, M or G (of 1024) behind it.
+std::optional<std::uint64_t> to_quantity(std::string_view text) {
+    constexpr std::string_view units = "KMG";
+    unsigned shift = 0;
+    if (const auto unit = text.empty() ? units.npos : units.find(text.back()); unit != units.npos) {
+        shift = 10 * (static_cast<unsigned>(unit) + 1);
+        text.remove_suffix(1);
+    }
+    const auto value = to_number<std::uint64_t>(text);
+    if (!value || *value > (~std::uint64_t{0} >> shift)) {
+        return std::nullopt;
+    }
+    return *value << shift;
+}
+
+/// Takes what stands before the next `separator` off `text`.
+std::string_view next_part(std::string_view& text, char separator) {
+    const auto end = text.find(separator);
+    const std::string_view part = text.substr(0, end);
+    text = end == text.npos ? std::string_view{} : text.substr(end + 1);
+    return part;
+}
+
 base::Result<void> set_sectors(BlockOptions& options, std::string_view text) {
     const auto slash = text.find('/');
-    const auto logical = to_number(text.substr(0, slash));
-    const auto physical = slash == text.npos ? logical : to_number(text.substr(slash + 1));
+    const auto logical = to_number<std::uint32_t>(text.substr(0, slash));
+    const auto physical =
+        slash == text.npos ? logical : to_number<std::uint32_t>(text.substr(slash + 1));
     const bool good = logical && physical && base::is_power_of_two(*logical) &&
                       base::is_power_of_two(*physical) && *logical >= logical_min &&
                       *logical <= logical_max && *physical >= *logical && *physical <= physical_max;
@@ -50,31 +70,202 @@ base::Result<void> set_sectors(BlockOptions& options, std::string_view text) {
     return {};
 }
 
-base::Result<void> set_option(BlockOptions& options, std::string_view text) {
-    constexpr std::string_view sectors = "sectorsize=";
-    if (text.starts_with(sectors)) {
-        return set_sectors(options, text.substr(sectors.size()));
+base::Result<void> set_range(BlockOptions& options, std::string_view text) {
+    const auto slash = text.find('/');
+    const auto start = to_number<std::uint64_t>(text.substr(0, slash));
+    const auto size =
+        slash == text.npos ? std::nullopt : to_number<std::uint64_t>(text.substr(slash + 1));
+    constexpr std::uint64_t sectors_max = ~std::uint64_t{0} / range_sector / 2;
+    if (!start || !size || *size == 0 || *start > sectors_max || *size > sectors_max) {
+        return base::fail("range={}: wants START/SIZE in sectors of 512 bytes, a size above 0",
+                          text);
     }
-    for (const Word& word : words) {
-        if (word.name == text) {
-            word.apply(options);
-            return {};
+    options.range_start = *start * range_sector;
+    options.range_bytes = *size * range_sector;
+    return {};
+}
+
+base::Result<void> set_discard(BlockOptions& options, std::string_view text) {
+    std::string_view rest = text;
+    const auto sectors = to_number<std::uint32_t>(next_part(rest, ':'));
+    const auto segments = to_number<std::uint32_t>(next_part(rest, ':'));
+    const auto alignment = to_number<std::uint32_t>(rest);
+    if (!sectors || !segments || !alignment || *sectors == 0 || *segments == 0 || *alignment == 0) {
+        return base::fail(
+            "discard={}: wants SECTORS:SEGMENTS:ALIGNMENT, the most that one discard may ask for, "
+            "sectors of 512 bytes, all above 0",
+            text);
+    }
+    options.discard = true;
+    options.discard_sectors_max = *sectors;
+    options.discard_segments_max = *segments;
+    options.discard_alignment = *alignment;
+    return {};
+}
+
+base::Result<void> set_aio(BlockOptions& options, std::string_view text) {
+    if (text != "threads" && text != "io_uring") {
+        return base::fail("aio={}: there are threads and io_uring", text);
+    }
+    options.aio = text == "threads" ? BlockAio::threads : BlockAio::io_uring;
+    return {};
+}
+
+base::Result<void> set_rate(std::string_view name, std::string_view text, std::uint64_t& rate,
+                            std::uint64_t& burst) {
+    const auto slash = text.find('/');
+    const auto first = to_quantity(text.substr(0, slash));
+    const auto second =
+        slash == text.npos ? std::optional<std::uint64_t>(0) : to_quantity(text.substr(slash + 1));
+    if (!first || !second || *first == 0 || (slash != text.npos && *second == 0)) {
+        return base::fail("{}={}: wants PER_SECOND[/BURST], numbers above 0 with K, M or G", name,
+                          text);
+    }
+    rate = *first;
+    burst = *second;
+    return {};
+}
+
+base::Result<void> set_serial(BlockOptions& options, std::string_view text) {
+    if (text.empty() || text.size() > serial_max) {
+        return base::fail("serial={}: wants 1 to {} bytes", text, serial_max);
+    }
+    options.serial = text;
+    return {};
+}
+
+struct Word {
+    std::string_view name;
+    void (*apply)(BlockOptions&);
+};
+
+constexpr auto words = std::to_array<Word>({
+    {"ro", [](BlockOptions& options) { options.read_only = true; }},
+    {"writeback", [](BlockOptions& options) { options.write_through = false; }},
+    {"writethru", [](BlockOptions& options) { options.write_through = true; }},
+    {"nocache", [](BlockOptions& options) { options.direct = true; }},
+    {"discard", [](BlockOptions& options) { options.discard = true; }},
+    // Chooses between two loops of acrn-dm.
+    {"no_bst_block", [](BlockOptions&) {}},
+});
+
+struct Setting {
+    std::string_view name;
+    base::Result<void> (*apply)(BlockOptions&, std::string_view);
+};
+
+constexpr auto settings = std::to_array<Setting>({
+    {"sectorsize", set_sectors},
+    {"range", set_range},
+    {"discard", set_discard},
+    {"aio", set_aio},
+    {"serial", set_serial},
+    {"bps",
+     [](BlockOptions& options, std::string_view text) {
+         return set_rate("bps", text, options.limit.bytes_per_s, options.limit.bytes_burst);
+     }},
+    {"iops",
+     [](BlockOptions& options, std::string_view text) {
+         return set_rate("iops", text, options.limit.operations_per_s,
+                         options.limit.operations_burst);
+     }},
+});
+
+base::Result<void> set_option(BlockOptions& options, std::string_view text) {
+    const auto equals = text.find('=');
+    const std::string_view name = text.substr(0, equals);
+    if (equals != text.npos) {
+        const auto found = std::ranges::find(settings, name, &Setting::name);
+        if (found != settings.end()) {
+            return found->apply(options, text.substr(equals + 1));
         }
+    } else if (const auto found = std::ranges::find(words, name, &Word::name);
+               found != words.end()) {
+        found->apply(options);
+        return {};
     }
     return base::fail(
-        "unknown disk option '{}'; there are ro, writeback, writethru, discard and "
-        "sectorsize=LOGICAL[/PHYSICAL]",
+        "unknown disk option '{}'; there are ro, writeback, writethru, nocache, "
+        "discard[=SECTORS:SEGMENTS:ALIGNMENT], sectorsize=LOGICAL[/PHYSICAL], range=START/SIZE, "
+        "aio=threads|io_uring, serial=TEXT, bps=RATE[/BURST], iops=RATE[/BURST]; iothread and mq=N "
+        "stand before the path",
         text);
+}
+
+/// `[=N[@CPU[:CPU...]/CPU...]]`, behind the word iothread.
+base::Result<void> set_workers(BlockOptions& options, std::string_view text) {
+    if (text.empty()) {
+        options.workers = {{}};
+        return {};
+    }
+    std::string_view rest = text.substr(1);
+    const auto count = to_number<unsigned>(next_part(rest, '@'));
+    const auto wrong = [text] {
+        return base::fail(
+            "iothread{}: wants =N[@CPU[:CPU...][/CPU[:CPU...]...]], 1 to {} threads and for each "
+            "from the first on the processors it may run on",
+            text, workers_max);
+    };
+    if (text.front() != '=' || !count || *count == 0 || *count > workers_max ||
+        text.ends_with('@')) {
+        return wrong();
+    }
+    options.workers.assign(*count, {});
+    for (std::size_t worker = 0; !rest.empty(); ++worker) {
+        const bool more = rest.find('/') != rest.npos;
+        std::string_view list = next_part(rest, '/');
+        if (worker >= options.workers.size() || list.empty() || (more && rest.empty())) {
+            return wrong();
+        }
+        while (!list.empty()) {
+            const bool goes_on = list.find(':') != list.npos;
+            const auto cpu = to_number<unsigned>(next_part(list, ':'));
+            if (!cpu || *cpu > cpu_max || (goes_on && list.empty())) {
+                return wrong();
+            }
+            options.workers[worker].push_back(*cpu);
+        }
+    }
+    return {};
+}
+
+/// Takes a word that stands before the path; false when `text` begins with none.
+base::Result<bool> take_front_word(BlockOptions& options, std::string_view& text) {
+    constexpr std::string_view iothread = "iothread";
+    constexpr std::string_view mq = "mq=";
+    std::string_view rest = text;
+    const std::string_view word = next_part(rest, ',');
+    const bool is_iothread =
+        word == iothread || (word.starts_with(iothread) && word[iothread.size()] == '=');
+    if (is_iothread) {
+        CUPULE_TRY(set_workers(options, word.substr(iothread.size())));
+    } else if (word.starts_with(mq)) {
+        const auto queues = to_number<unsigned>(word.substr(mq.size()));
+        if (!queues || *queues == 0 || *queues > queues_max) {
+            return base::fail("{}: wants 1 to {} queues", word, queues_max);
+        }
+        options.queues = *queues;
+    } else {
+        return false;
+    }
+    text = rest;
+    return true;
 }
 
 }  // namespace
 
 base::Result<BlockOptions> parse_block_options(std::string_view text) {
     BlockOptions options;
+    for (bool more = true; more;) {
+        CUPULE_TRY_ASSIGN(more, take_front_word(options, text));
+    }
     const auto comma = text.find(',');
     options.path = text.substr(0, comma);
     if (options.path.empty()) {
-        return base::fail("a disk needs the path of its image: PATH[,OPTION...]");
+        return base::fail("a disk needs the path of its image, or nodisk: PATH[,OPTION...]");
+    }
+    if (options.path == "nodisk") {
+        options.path.clear();
     }
     while (text.find(',') != text.npos) {
         text.remove_prefix(text.find(',') + 1);

@@ -7,30 +7,58 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "backend/block_queue.h"
+#include "backend/rate_limiter.h"
 #include "base/error.h"
 #include "base/file_descriptor.h"
+#include "event/mutex.h"
+#include "event/thread_pool.h"
 
 namespace cupule::backend {
 
-/// How an image is opened: `PATH[,OPTION...]`.
+/// Who carries requests out: io_uring, or threads that wait.
+enum class BlockAio : std::uint8_t { automatic, io_uring, threads };
+
+/// How an image is opened and served: `[iothread...,][mq=N,]PATH[,OPTION...]`.
 struct BlockOptions {
+    /// Empty: a drive without a disk, which may get one later (nodisk).
     std::string path{};
     bool read_only = false;
     /// Each write is on stable storage before it ends (writethru); otherwise a flush makes it so
     /// (writeback, the default).
     bool write_through = false;
+    /// Past the host's page cache (nocache).
+    bool direct = false;
     bool discard = false;
+    /// What one discard may ask for, in 512-byte sectors and segments, and its alignment in
+    /// sectors; 0: the device's own.
+    std::uint32_t discard_sectors_max = 0;
+    std::uint32_t discard_segments_max = 0;
+    std::uint32_t discard_alignment = 0;
     /// What the guest sees, in bytes: powers of two from 512 to 4096 and from the logical size to
     /// 64 KiB.
     std::uint32_t logical_sector = 512;
     std::uint32_t physical_sector = 4096;
+    /// The part of the image that is the disk, in bytes; `range_bytes` 0: to its end.
+    std::uint64_t range_start = 0;
+    std::uint64_t range_bytes = 0;
+    BlockAio aio = BlockAio::automatic;
+    RateLimit limit{};
+    /// What the guest can ask for, up to 20 bytes; empty: the machine chooses.
+    std::string serial{};
+    /// Virtqueues: 1 to 64.
+    unsigned queues = 1;
+    /// One for each worker thread that serves the queues, in turn: the processors of the host it
+    /// may run on, empty for all.
+    std::vector<std::vector<unsigned>> workers{{}};
 
     bool operator==(const BlockOptions&) const = default;
 };
 
-/// Reads `PATH[,ro][,writeback|writethru][,discard][,sectorsize=LOGICAL[/PHYSICAL]]`. Touches no
-/// file. The error names what is wrong and what there is.
+/// Reads acrn-dm's grammar and what is ours (docs/device/virtio_blk.md). Touches no file. The error
+/// names what is wrong and what there is.
 base::Result<BlockOptions> parse_block_options(std::string_view text);
 
 /// A disk's contents. Positions are in bytes, inside the store and sector-aligned (the device
@@ -49,6 +77,10 @@ class BlockStore {
     /// `may_unmap`: the host may free the room.
     virtual base::Result<void> write_zeroes(std::uint64_t at, std::uint64_t bytes,
                                             bool may_unmap) = 0;
+    /// A way to have `depth` requests under way at once. The store outlives it.
+    virtual base::Result<std::unique_ptr<BlockQueue>> make_queue(unsigned depth) {
+        return make_immediate_block_queue(*this, depth);
+    }
 };
 
 /// A raw image or block device of the host, never looked into. Locked for the store's life against
@@ -57,18 +89,33 @@ class FileBlockStore : public BlockStore {
   public:
     static base::Result<std::unique_ptr<BlockStore>> open(const BlockOptions& options);
 
+    ~FileBlockStore() override;
     std::uint64_t size() const override { return size_; }
     base::Result<void> read(std::span<const iovec> to, std::uint64_t at) override;
     base::Result<void> write(std::span<const iovec> from, std::uint64_t at) override;
     base::Result<void> flush() override;
     base::Result<void> discard(std::uint64_t at, std::uint64_t bytes) override;
     base::Result<void> write_zeroes(std::uint64_t at, std::uint64_t bytes, bool may_unmap) override;
+    base::Result<std::unique_ptr<BlockQueue>> make_queue(unsigned depth) override;
 
   private:
-    FileBlockStore(base::FileDescriptor file, std::uint64_t size)
-        : file_(std::move(file)), size_(size) {}
+    FileBlockStore(base::FileDescriptor file, const BlockOptions& options, std::uint64_t size);
+    base::Result<void> find_alignment(const BlockOptions& options);
+    template <class Call>
+    base::Result<void> transfer(std::span<const iovec> segments, std::uint64_t at, bool to_host,
+                                Call call);
+
     base::FileDescriptor file_;
-    std::uint64_t size_;
+    base::FileDescriptor lock_;
+    const std::uint64_t start_;
+    const std::uint64_t size_;
+    const BlockAio aio_;
+    const std::string path_;
+    /// What memory has to be aligned to (nocache), 1 otherwise.
+    std::uint32_t alignment_ = 1;
+    event::Mutex mutex_;
+    /// Made when a queue first needs it.
+    std::unique_ptr<event::ThreadPool> threads_ CUPULE_GUARDED_BY(mutex_);
 };
 
 }  // namespace cupule::backend

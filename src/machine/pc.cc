@@ -142,9 +142,38 @@ base::Result<void> Pc::start() {
 
 base::Result<End> Pc::run() {
     CUPULE_TRY(start());
+    start_statistics_timer();
     services_.loop.run();
     vm_->pause();
+    if (options_.statistics_period_s) {
+        log_statistics();
+    }
     return end_.value_or(End{.reason = EndReason::forced_stop});
+}
+
+void Pc::start_statistics_timer() {
+    const std::uint64_t period_ns = options_.statistics_period_s.value_or(0) * event::ns_per_s;
+    if (period_ns == 0) {
+        return;
+    }
+    event::MutexLock lock(statistics_monitor_);
+    statistics_timer_ = services_.loop.make_timer(statistics_monitor_, [this, period_ns] {
+        log_statistics();
+        statistics_timer_->start_at(services_.loop.clock().now_ns() + period_ns);
+    });
+    statistics_timer_->start_at(services_.loop.clock().now_ns() + period_ns);
+}
+
+void Pc::log_statistics() const {
+    base::log(base::LogLevel::notice, "{}: {} exits to cupule", options_.name,
+              vm_->request_count());
+    for (const std::string& line : wiring_->pci->statistics()) {
+        base::log(base::LogLevel::notice, "{}: {}", options_.name, line);
+    }
+}
+
+base::Result<void> Pc::insert_disk(unsigned slot, const std::string& path) {
+    return wiring_->pci->insert_disk(slot, path);
 }
 
 void Pc::end(End end) {

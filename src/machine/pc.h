@@ -49,6 +49,9 @@ class Pc : public LifeCycle::Control {
     /// Ends the machine without asking the guest.
     void force_end(EndReason reason, std::string detail);
 
+    /// A drive that had no disk gets one; see PciDevices::insert_disk.
+    base::Result<void> insert_disk(unsigned slot, const std::string& path);
+
     hypervisor::Vm& vm() { return *vm_; }
     Parts& parts() { return parts_; }
     const io::IoDispatcher& dispatcher() const { return *dispatcher_; }
@@ -70,6 +73,8 @@ class Pc : public LifeCycle::Control {
     base::Result<void> reset();
     base::Result<void> resume(device::WakeSource source);
     void end(End end);
+    void log_statistics() const;
+    void start_statistics_timer();
 
     // LifeCycle::Control
     void reset_machine(device::ResetKind kind) override;
@@ -92,6 +97,8 @@ class Pc : public LifeCycle::Control {
     struct Wiring;
     std::unique_ptr<Wiring> wiring_;
     FirmwareAddresses firmware_;
+    event::Monitor statistics_monitor_;
+    std::unique_ptr<event::Timer> statistics_timer_;
     bool suspended_ = false;
     std::optional<End> end_;
 };

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "backend/stdio_channel.h"
 #include "base/error.h"
@@ -33,6 +34,12 @@ class Endpoint {
     virtual ~Endpoint() = default;
     virtual pci::Function& function() = 0;
     virtual snapshot::Device& device() = 0;
+    /// A drive that had no disk gets one (acrn-dm's blkrescan). With the device's monitor held.
+    virtual base::Result<void> insert_disk(const std::string& /*path*/) {
+        return base::fail("it is no drive");
+    }
+    /// Lines for people about what the device has done so far. Control thread, no monitor held.
+    virtual std::vector<std::string> statistics() const { return {}; }
 };
 
 using EndpointFactory = base::Result<std::unique_ptr<Endpoint>> (*)(const SlotOptions& slot,

@@ -16,6 +16,23 @@
 
 namespace cupule::machine {
 
+namespace {
+
+struct PciPlace {
+    unsigned slot = 0;
+    unsigned function = 0;
+    bool operator==(const PciPlace&) const = default;
+};
+
+struct PlacedEndpoint {
+    std::string name;
+    PciPlace place{};
+    event::Monitor* monitor = nullptr;
+    std::unique_ptr<Endpoint> endpoint;
+};
+
+}  // namespace
+
 struct PciDevices::Impl {
     explicit Impl(const PciDeviceContext& context)
         : pirqs(context.interrupts),
@@ -45,7 +62,7 @@ struct PciDevices::Impl {
     pci::Ecam ecam;
     std::vector<std::unique_ptr<device::HostBridge>> host_bridges;
     std::unique_ptr<device::LpcBridge> lpc;
-    std::vector<std::unique_ptr<Endpoint>> endpoints;
+    std::vector<PlacedEndpoint> endpoints;
     event::Monitor* lpc_monitor = nullptr;
     acpi::LpcBridge lpc_place;
 };
@@ -122,8 +139,10 @@ base::Result<void> PciDevices::Impl::add_endpoint(const SlotOptions& slot, Endpo
                                                  .monitor = monitor,
                                                  .options = context.options,
                                                  .stdio = context.stdio}));
-    Endpoint& added = *endpoints.emplace_back(std::move(endpoint));
-    return put_on_bus(slot, added.function(), added.device(), monitor, context);
+    const PlacedEndpoint& added = endpoints.emplace_back(
+        fmt::format("00:{:02x}.{} {}", slot.slot, slot.function, slot.device),
+        PciPlace{slot.slot, slot.function}, &monitor, std::move(endpoint));
+    return put_on_bus(slot, added.endpoint->function(), added.endpoint->device(), monitor, context);
 }
 
 base::Result<std::unique_ptr<PciDevices>> PciDevices::create(
@@ -158,6 +177,27 @@ base::Result<void> PciDevices::program() {
     }
     impl_->intx.assign_interrupt_lines();
     return {};
+}
+
+std::vector<std::string> PciDevices::statistics() const {
+    std::vector<std::string> lines;
+    for (const PlacedEndpoint& each : impl_->endpoints) {
+        for (const std::string& line : each.endpoint->statistics()) {
+            lines.push_back(fmt::format("{} {}", each.name, line));
+        }
+    }
+    return lines;
+}
+
+base::Result<void> PciDevices::insert_disk(unsigned slot, const std::string& path) {
+    for (const PlacedEndpoint& each : impl_->endpoints) {
+        if (each.place == PciPlace{slot, 0}) {
+            event::MutexLock lock(*each.monitor);
+            const auto result = each.endpoint->insert_disk(path);
+            return result ? result : std::unexpected(result.error().in(each.name));
+        }
+    }
+    return base::fail("there is no device in slot {}", slot);
 }
 
 std::vector<acpi::PciRoute> PciDevices::routes() const {

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "acpi/platform.h"
@@ -44,6 +45,11 @@ class PciDevices {
 
     /// What firmware does after power-on and reset: BARs, bus numbers, links, interrupt lines.
     base::Result<void> program();
+
+    /// Lines for people about what the devices have done, each with the device's place and name.
+    std::vector<std::string> statistics() const;
+    /// A drive that had no disk gets one (acrn-dm's blkrescan): slot on bus 0, function 0.
+    base::Result<void> insert_disk(unsigned slot, const std::string& path);
 
     std::vector<acpi::PciRoute> routes() const;
     /// The ISA bridge's place, when there is one.

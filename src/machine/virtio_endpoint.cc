@@ -33,6 +33,14 @@ base::Result<void> VirtioEndpoint::connect(std::unique_ptr<virtio::Device> devic
     return {};
 }
 
+std::vector<std::string> VirtioEndpoint::statistics() const {
+    std::vector<std::string> lines;
+    for (const virtio::QueueReport& report : transport->device().report()) {
+        lines.push_back(report.to_text());
+    }
+    return lines;
+}
+
 std::string place_of(const SlotOptions& slot) {
     return fmt::format("-s {}:{},{}", slot.slot, slot.function, slot.device);
 }

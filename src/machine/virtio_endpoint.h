@@ -31,6 +31,8 @@ class VirtioEndpoint : public Endpoint {
     pci::Function& function() override { return transport->function(); }
     snapshot::Device& device() override { return *transport; }
 
+    std::vector<std::string> statistics() const override;
+
     base::Result<void> connect(std::unique_ptr<virtio::Device> device,
                                const EndpointContext& context);
 

@@ -2,10 +2,8 @@
 
 #include <utility>
 
-#include "backend/block_store.h"
 #include "backend/entropy_source.h"
 #include "device/platform/virtio_rnd.h"
-#include "device/storage/virtio_blk.h"
 #include "event/worker.h"
 #include "machine/virtio_endpoint.h"
 
@@ -20,7 +18,6 @@ class WorkerEndpoint : public VirtioEndpoint {
     ~WorkerEndpoint() override { transport.reset(); }
 
     backend::KernelEntropy entropy;
-    std::unique_ptr<backend::BlockStore> store;
     std::unique_ptr<event::Worker> worker;
 };
 
@@ -34,30 +31,6 @@ base::Result<std::unique_ptr<WorkerEndpoint>> with_worker(const SlotOptions& slo
 }
 
 }  // namespace
-
-base::Result<std::unique_ptr<Endpoint>> make_virtio_blk(const SlotOptions& slot,
-                                                        const EndpointContext& context) {
-    const auto options = backend::parse_block_options(slot.options);
-    if (!options) {
-        return std::unexpected(options.error().in(place_of(slot)));
-    }
-    CUPULE_TRY_ASSIGN(auto endpoint, with_worker(slot, context));
-    auto store = backend::FileBlockStore::open(*options);
-    if (!store) {
-        return std::unexpected(store.error().in(place_of(slot)));
-    }
-    endpoint->store = std::move(*store);
-    const device::VirtioBlkSpec spec{
-        .read_only = options->read_only,
-        .write_through = options->write_through,
-        .discard = options->discard,
-        .logical_sector = options->logical_sector,
-        .physical_sector = options->physical_sector,
-        .serial = fmt::format("CUPULE-{:02x}-{}", slot.slot, slot.function)};
-    CUPULE_TRY(endpoint->connect(
-        std::make_unique<device::VirtioBlk>(spec, *endpoint->store, *endpoint->worker), context));
-    return endpoint;
-}
 
 base::Result<std::unique_ptr<Endpoint>> make_virtio_rnd(const SlotOptions& slot,
                                                         const EndpointContext& context) {

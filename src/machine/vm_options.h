@@ -140,6 +140,8 @@ struct VmOptions {
     OnCrash on_crash = OnCrash::reset;
     ExitCodes exit_codes = ExitCodes::acrn;
     LoggerOptions logger;
+    /// Log statistics when the run ends, and at this period where it is not 0.
+    std::optional<std::uint32_t> statistics_period_s;
     /// Path of the record of every I/O request, empty: none.
     std::string io_trace;
 };

@@ -12,6 +12,7 @@
 #include "virtio/chain_builder.h"
 #include "virtio/device_state.h"
 #include "virtio/queue.h"
+#include "virtio/queue_meter.h"
 
 namespace cupule::virtio {
 
@@ -31,11 +32,13 @@ struct RunningQueue {
     /// An eventfd whose signal interrupts the driver for this queue.
     int call_fd = -1;
 
-    /// Shows the driver what was pushed and interrupts it if it wants that.
-    void publish() {
-        if (queue.publish()) {
-            base::signal_eventfd(call_fd);
+    /// Shows the driver what was pushed and interrupts it if it wants that; whether it did.
+    bool publish() {
+        if (!queue.publish()) {
+            return false;
         }
+        base::signal_eventfd(call_fd);
+        return true;
     }
 };
 
@@ -81,6 +84,9 @@ class Device : public snapshot::Device {
     /// switched bus mastering off and on), so what can be finished is finished and handed back
     /// first; chains that cannot are abandoned.
     [[nodiscard]] virtual std::vector<RunningQueue> deactivate() = 0;
+
+    /// What its queues have done so far, for people. Any thread.
+    virtual std::vector<QueueReport> report() const { return {}; }
 
     /// VIRTIO_F_RING_RESET (2.6.1): the same for one queue while the others run. Empty when the
     /// queue was not running.

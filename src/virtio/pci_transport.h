@@ -64,6 +64,7 @@ class PciTransport : public snapshot::Device,
 
     pci::Function& function() { return function_; }
     virtio::Device& device() { return *device_; }
+    const virtio::Device& device() const { return *device_; }
     /// Whether the driver's queues run, or would if it allowed DMA.
     bool active() const { return active_; }
 

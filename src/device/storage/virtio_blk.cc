@@ -4,66 +4,14 @@
 #include <bit>
 #include <utility>
 
+#include "base/assert.h"
 #include "base/bits.h"
+#include "virtio/features.h"
 
 namespace cupule::device {
 namespace {
 
-constexpr std::uint64_t sector_bytes = 512;  // the unit of requests, whatever the sector size
-
-namespace feature {
-constexpr std::uint64_t seg_max = base::bit(2);        // VIRTIO_BLK_F_SEG_MAX
-constexpr std::uint64_t ro = base::bit(5);             // VIRTIO_BLK_F_RO
-constexpr std::uint64_t blk_size = base::bit(6);       // VIRTIO_BLK_F_BLK_SIZE
-constexpr std::uint64_t flush = base::bit(9);          // VIRTIO_BLK_F_FLUSH
-constexpr std::uint64_t topology = base::bit(10);      // VIRTIO_BLK_F_TOPOLOGY
-constexpr std::uint64_t config_wce = base::bit(11);    // VIRTIO_BLK_F_CONFIG_WCE
-constexpr std::uint64_t discard = base::bit(13);       // VIRTIO_BLK_F_DISCARD
-constexpr std::uint64_t write_zeroes = base::bit(14);  // VIRTIO_BLK_F_WRITE_ZEROES
-}  // namespace feature
-
-namespace request {
-constexpr std::uint32_t in = 0;             // VIRTIO_BLK_T_IN
-constexpr std::uint32_t out = 1;            // VIRTIO_BLK_T_OUT
-constexpr std::uint32_t flush = 4;          // VIRTIO_BLK_T_FLUSH
-constexpr std::uint32_t get_id = 8;         // VIRTIO_BLK_T_GET_ID
-constexpr std::uint32_t discard = 11;       // VIRTIO_BLK_T_DISCARD
-constexpr std::uint32_t write_zeroes = 13;  // VIRTIO_BLK_T_WRITE_ZEROES
-constexpr std::size_t id_bytes = 20;
-struct Header {
-    std::uint32_t type;
-    std::uint32_t reserved;
-    std::uint64_t sector;
-};
-struct Segment {
-    std::uint64_t sector;
-    std::uint32_t sectors;
-    std::uint32_t flags;
-};
-constexpr std::uint32_t unmap_flag = 1;
-}  // namespace request
-
-namespace outcome {
-constexpr std::uint8_t ok = 0;           // VIRTIO_BLK_S_OK
-constexpr std::uint8_t io_error = 1;     // VIRTIO_BLK_S_IOERR
-constexpr std::uint8_t unsupported = 2;  // VIRTIO_BLK_S_UNSUPP
-}  // namespace outcome
-
-/// struct virtio_blk_config (5.2.4).
-namespace config {
-constexpr std::size_t capacity = 0;
-constexpr std::size_t seg_max = 12;
-constexpr std::size_t blk_size = 20;
-constexpr std::size_t physical_block_exp = 24;
-constexpr std::size_t min_io_size = 26;
-constexpr std::size_t writeback = 32;
-constexpr std::size_t max_discard_sectors = 36;
-constexpr std::size_t max_discard_seg = 40;
-constexpr std::size_t discard_sector_alignment = 44;
-constexpr std::size_t max_write_zeroes_sectors = 48;
-constexpr std::size_t max_write_zeroes_seg = 52;
-constexpr std::size_t write_zeroes_may_unmap = 56;
-}  // namespace config
+using namespace virtio_blk;
 
 /// Bounds what one erase request can make the host do.
 constexpr std::uint32_t erase_sectors_max = 1 << 17;  // 64 MiB
@@ -79,10 +27,16 @@ void put(std::array<std::uint8_t, Size>& bytes, std::size_t at, std::uint64_t va
 
 }  // namespace
 
-VirtioBlk::VirtioBlk(const VirtioBlkSpec& spec, backend::BlockStore& store, event::Worker& worker)
-    : spec_(spec), store_(store), write_back_(!spec.write_through), server_(worker, *this) {
+VirtioBlk::VirtioBlk(const VirtioBlkSpec& spec, backend::BlockStore* store,
+                     std::span<event::Worker* const> workers)
+    : spec_(spec),
+      limits_(spec.queues,
+              {.size_max = BlkQueue::size_max, .segments_max = BlkQueue::data_segments_max + 2}),
+      limiter_(spec.limit, workers.front()->loop().clock()) {
+    CUPULE_ASSERT(spec_.queues != 0);
     features_ =
         virtio::feature::ring_engine | feature::seg_max | feature::blk_size | feature::topology;
+    features_ |= spec_.queues > 1 ? feature::mq : 0;
     if (spec_.read_only) {
         features_ |= feature::ro;
     } else {
@@ -90,28 +44,65 @@ VirtioBlk::VirtioBlk(const VirtioBlkSpec& spec, backend::BlockStore& store, even
         features_ |= spec_.write_through ? 0 : feature::flush | feature::config_wce;
         features_ |= spec_.discard ? feature::discard : 0;
     }
+    disk_.store = store;
+    disk_.limiter = spec_.limit.limits() ? &limiter_ : nullptr;
+    disk_.read_only = spec_.read_only;
+    disk_.may_unmap = spec_.discard;
+    disk_.logical_sector = spec_.logical_sector;
+    disk_.erase_sectors_max = std::max(erase_sectors_max, discard_sectors_max());
+    disk_.erase_segments_max = erase_segments_max;
+    disk_.serial = spec_.serial;
+    disk_.poll_ns_max = spec_.poll_ns_max;
+    disk_.write_back = !spec_.write_through;
+    for (unsigned index = 0; index < spec_.queues; ++index) {
+        queues_.push_back(std::make_unique<BlkQueue>(*workers[index % workers.size()], disk_));
+    }
     build_config();
+}
+
+std::uint32_t VirtioBlk::discard_sectors_max() const {
+    const std::uint32_t wanted =
+        spec_.discard_sectors_max != 0 ? spec_.discard_sectors_max : erase_sectors_max;
+    // Whole logical sectors, at least one.
+    const std::uint32_t unit = spec_.logical_sector / sector_bytes;
+    return std::max(wanted - wanted % unit, unit);
 }
 
 void VirtioBlk::build_config() {
     const auto logical = spec_.logical_sector;
-    put(config_, config::capacity, store_.size() / sector_bytes, 8);
-    put(config_, config::seg_max, data_segments_max, 4);
+    show_capacity();
+    put(config_, config::seg_max, BlkQueue::data_segments_max, 4);
     put(config_, config::blk_size, logical, 4);
     const auto exponent = std::countr_zero(spec_.physical_sector) - std::countr_zero(logical);
     put(config_, config::physical_block_exp, static_cast<std::uint64_t>(exponent), 1);
     put(config_, config::min_io_size, spec_.physical_sector / logical, 2);
-    put(config_, config::writeback, write_back_ ? 1 : 0, 1);
+    put(config_, config::writeback, disk_.write_back ? 1 : 0, 1);
+    put(config_, config::num_queues, spec_.queues, 2);
     if ((features_ & feature::discard) != 0) {
-        put(config_, config::max_discard_sectors, erase_sectors_max, 4);
-        put(config_, config::max_discard_seg, erase_segments_max, 4);
-        put(config_, config::discard_sector_alignment, logical / sector_bytes, 4);
+        const std::uint32_t unit = static_cast<std::uint32_t>(logical / sector_bytes);
+        put(config_, config::max_discard_sectors, discard_sectors_max(), 4);
+        put(config_, config::max_discard_seg,
+            spec_.discard_segments_max != 0
+                ? std::min(spec_.discard_segments_max, erase_segments_max)
+                : erase_segments_max,
+            4);
+        put(config_, config::discard_sector_alignment, std::max(spec_.discard_alignment, unit), 4);
     }
     if ((features_ & feature::write_zeroes) != 0) {
         put(config_, config::max_write_zeroes_sectors, erase_sectors_max, 4);
         put(config_, config::max_write_zeroes_seg, erase_segments_max, 4);
         put(config_, config::write_zeroes_may_unmap, spec_.discard ? 1 : 0, 1);
     }
+}
+
+void VirtioBlk::show_capacity() {
+    const std::uint64_t bytes = disk_.store != nullptr ? disk_.store->size() : 0;
+    put(config_, config::capacity, bytes / sector_bytes, 8);
+}
+
+void VirtioBlk::set_write_back(bool write_back) {
+    disk_.write_back = write_back;
+    put(config_, config::writeback, write_back ? 1 : 0, 1);
 }
 
 std::uint64_t VirtioBlk::read_config(std::uint64_t offset, unsigned size) {
@@ -124,193 +115,85 @@ std::uint64_t VirtioBlk::read_config(std::uint64_t offset, unsigned size) {
 
 void VirtioBlk::write_config(std::uint64_t offset, unsigned size, std::uint64_t value) {
     // 5.2.5.1: `writeback` is the one field a driver may write, once it took CONFIG_WCE.
-    const bool may = negotiated(feature::config_wce) && offset == config::writeback && size == 1;
-    if (may && value <= 1) {
-        write_back_ = value == 1;
-        config_[config::writeback] = static_cast<std::uint8_t>(value);
+    const bool may = (disk_.negotiated & feature::config_wce) != 0;
+    if (may && offset == config::writeback && size == 1 && value <= 1) {
+        set_write_back(value == 1);
     }
 }
 
 base::Result<void> VirtioBlk::activate(std::uint64_t negotiated,
                                        std::vector<virtio::RunningQueue> queues,
                                        virtio::DeviceEvents& events) {
-    negotiated_ = negotiated;
+    disk_.negotiated = negotiated;
     events_ = &events;
-    if (!spec_.write_through && !this->negotiated(feature::flush)) {
-        write_back_ = false;  // 5.2.6.2: a driver that cannot flush gets writes that last
-        config_[config::writeback] = 0;
+    if ((negotiated & feature::flush) == 0) {
+        set_write_back(false);  // 5.2.6.2: a driver that cannot flush gets writes that last
     }
     for (virtio::RunningQueue& queue : queues) {
-        CUPULE_TRY(server_.start(std::move(queue), events));
+        const auto index = queue.index;
+        if (const auto started = queues_[index]->start(std::move(queue), events); !started) {
+            static_cast<void>(deactivate());
+            return started;
+        }
     }
     return {};
 }
 
 std::vector<virtio::RunningQueue> VirtioBlk::deactivate() {
     std::vector<virtio::RunningQueue> back;
-    if (auto queue = server_.stop()) {
-        back.push_back(std::move(*queue));
+    for (const auto& queue : queues_) {
+        if (auto stopped = queue->stop()) {
+            back.push_back(std::move(*stopped));
+        }
     }
     return back;
 }
 
-std::optional<virtio::RunningQueue> VirtioBlk::stop_queue(std::uint16_t /*index*/) {
-    return server_.stop();
+std::vector<virtio::QueueReport> VirtioBlk::report() const {
+    std::vector<virtio::QueueReport> reports;
+    for (std::size_t index = 0; index < queues_.size(); ++index) {
+        reports.push_back(queues_[index]->report(static_cast<std::uint16_t>(index)));
+    }
+    return reports;
+}
+
+std::optional<virtio::RunningQueue> VirtioBlk::stop_queue(std::uint16_t index) {
+    return queues_[index]->stop();
 }
 
 void VirtioBlk::start_queue(virtio::RunningQueue queue) {
-    if (const auto result = server_.start(std::move(queue), *events_); !result) {
-        base::log_error("virtio-blk: the queue cannot run: {}", result.error().message);
+    const auto index = queue.index;
+    if (const auto result = queues_[index]->start(std::move(queue), *events_); !result) {
+        base::log_error("virtio-blk {}: queue {} cannot run: {}", spec_.serial, index,
+                        result.error().message);
+    }
+}
+
+void VirtioBlk::replace_store(backend::BlockStore* store) {
+    std::vector<virtio::RunningQueue> queues = deactivate();
+    disk_.store = store;
+    show_capacity();
+    for (virtio::RunningQueue& queue : queues) {
+        const int kick_fd = queue.kick_fd;
+        start_queue(std::move(queue));
+        base::signal_eventfd(kick_fd);  // what the driver said meanwhile
+    }
+    if (events_ != nullptr) {
+        events_->config_changed();
     }
 }
 
 void VirtioBlk::reset() {
-    negotiated_ = 0;
-    write_back_ = !spec_.write_through;
-    config_[config::writeback] = write_back_ ? 1 : 0;
+    disk_.negotiated = 0;
+    events_ = nullptr;
+    set_write_back(!spec_.write_through);
 }
 
 void VirtioBlk::visit(snapshot::Visitor& visitor) {
     visitor.field("writeback", config_[config::writeback]);
     if (visitor.restoring()) {
-        config_[config::writeback] &= spec_.write_through ? 0 : 1;
-        write_back_ = config_[config::writeback] != 0;
+        set_write_back(!spec_.write_through && config_[config::writeback] == 1);
     }
-}
-
-// Requests: on the worker.
-
-std::uint32_t VirtioBlk::serve(const virtio::Chain& chain) {
-    virtio::ChainReader reader(chain);
-    virtio::ChainWriter writer(chain);
-    if (chain.writable_bytes() == 0) {
-        return 0;  // no room for a status
-    }
-    // The last writable byte is the status, whatever comes before it (5.2.6).
-    const std::uint64_t room = chain.writable_bytes() - 1;
-    Outcome done{.status = outcome::io_error};
-    if (const auto header = reader.value<request::Header>()) {
-        done = execute(header->type, header->sector, reader, writer, room);
-    }
-    virtio::ChainWriter status(chain);
-    status.skip(room);
-    status.value(done.status);
-    // Only what was written from the start on counts; with a gap before the status, the status is
-    // there but not counted.
-    return done.written == room ? done.written + 1 : done.written;
-}
-
-VirtioBlk::Outcome VirtioBlk::execute(std::uint32_t type, std::uint64_t sector,
-                                      virtio::ChainReader& reader, virtio::ChainWriter& writer,
-                                      std::uint64_t room) {
-    switch (type) {
-        case request::in:
-            return read_data(sector, writer, room);
-        case request::out:
-            return write_data(sector, reader);
-        case request::flush:
-            return finish(store_.flush(), 0);
-        case request::get_id:
-            return give_id(writer, room);
-        case request::discard:
-            return negotiated(feature::discard) ? erase(reader, false)
-                                                : Outcome{.status = outcome::unsupported};
-        case request::write_zeroes:
-            return negotiated(feature::write_zeroes) ? erase(reader, true)
-                                                     : Outcome{.status = outcome::unsupported};
-        default:
-            return {.status = outcome::unsupported};
-    }
-}
-
-bool VirtioBlk::in_disk(std::uint64_t sector, std::uint64_t bytes, Range& range) const {
-    const std::uint64_t sectors = store_.size() / sector_bytes;
-    if (!base::contains(0, sectors, sector, bytes / sector_bytes)) {
-        return false;
-    }
-    range = {.at = sector * sector_bytes, .bytes = bytes};
-    return range.at % spec_.logical_sector == 0 && bytes % spec_.logical_sector == 0;
-}
-
-VirtioBlk::Outcome VirtioBlk::finish(const base::Result<void>& result, std::uint64_t written) {
-    if (result) {
-        return {.status = outcome::ok, .written = static_cast<std::uint32_t>(written)};
-    }
-    if (!std::exchange(failure_told_, true)) {
-        base::log_error("virtio-blk {}: {}; the guest gets an I/O error", spec_.serial,
-                        result.error().message);
-    }
-    return {.status = outcome::io_error};
-}
-
-VirtioBlk::Outcome VirtioBlk::read_data(std::uint64_t sector, virtio::ChainWriter& writer,
-                                        std::uint64_t room) {
-    Range range;
-    if (!in_disk(sector, room, range)) {
-        return {.status = outcome::io_error};
-    }
-    std::array<iovec, data_segments_max + 2> parts;
-    const std::uint32_t count = writer.take(room, parts);
-    return finish(store_.read(std::span(parts).first(count), range.at), room);
-}
-
-VirtioBlk::Outcome VirtioBlk::write_data(std::uint64_t sector, virtio::ChainReader& reader) {
-    Range range;
-    if (spec_.read_only || !in_disk(sector, reader.remaining(), range)) {
-        return {.status = outcome::io_error};
-    }
-    std::array<iovec, data_segments_max + 2> parts;
-    const std::uint32_t count = reader.take(range.bytes, parts);
-    auto result = store_.write(std::span(parts).first(count), range.at);
-    if (result && !write_back_) {
-        result = store_.flush();
-    }
-    return finish(result, 0);
-}
-
-VirtioBlk::Outcome VirtioBlk::give_id(virtio::ChainWriter& writer, std::uint64_t room) {
-    std::array<std::byte, request::id_bytes> id{};
-    for (std::size_t i = 0; i < std::min(id.size(), spec_.serial.size()); ++i) {
-        id[i] = static_cast<std::byte>(spec_.serial[i]);
-    }
-    const auto part = std::span(id).first(std::min<std::uint64_t>(room, id.size()));
-    writer.write(part);
-    return {.status = outcome::ok, .written = static_cast<std::uint32_t>(part.size())};
-}
-
-VirtioBlk::Outcome VirtioBlk::erase(virtio::ChainReader& reader, bool zeroes) {
-    if (spec_.read_only) {
-        return {.status = outcome::io_error};
-    }
-    if (reader.remaining() % sizeof(request::Segment) != 0 ||
-        reader.remaining() / sizeof(request::Segment) > erase_segments_max) {
-        return {.status = outcome::unsupported};
-    }
-    while (const auto segment = reader.value<request::Segment>()) {
-        // 5.2.6.2: unknown flags, and UNMAP in a discard, are not supported.
-        const std::uint32_t allowed = zeroes ? request::unmap_flag : 0;
-        Range range;
-        if ((segment->flags & ~allowed) != 0) {
-            return {.status = outcome::unsupported};
-        }
-        if (segment->sectors > erase_sectors_max ||
-            !in_disk(segment->sector, segment->sectors * sector_bytes, range)) {
-            return {.status = outcome::io_error};
-        }
-        if (range.bytes == 0) {
-            continue;
-        }
-        const bool unmap = spec_.discard && segment->flags != 0;
-        const auto result = zeroes ? store_.write_zeroes(range.at, range.bytes, unmap)
-                                   : store_.discard(range.at, range.bytes);
-        if (!result) {
-            return finish(result, 0);
-        }
-    }
-    if (zeroes && !write_back_) {
-        return finish(store_.flush(), 0);
-    }
-    return {.status = outcome::ok};
 }
 
 }  // namespace cupule::device

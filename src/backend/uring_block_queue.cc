@@ -1,0 +1,268 @@
+#include "backend/uring_block_queue.h"
+
+#include <fcntl.h>
+#include <liburing.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <utility>
+#include <vector>
+
+#include "base/assert.h"
+#include "base/file_descriptor.h"
+
+namespace cupule::backend {
+namespace {
+
+/// The place of the image in the ring's table of files.
+constexpr int registered_file = 0;
+/// How often the kernel may ask to try again before that is an error.
+constexpr unsigned tries_max = 1000;
+
+class UringBlockQueue : public BlockQueue {
+  public:
+    UringBlockQueue(const UringTarget& target, BlockStore& store, unsigned depth)
+        : target_(target), store_(store), slots_(depth) {
+        for (unsigned i = 0; i < depth; ++i) {
+            free_.push_back(depth - 1 - i);
+        }
+    }
+    ~UringBlockQueue() override {
+        if (open_) {
+            io_uring_queue_exit(&ring_);
+        }
+    }
+
+    base::Result<void> open() {
+        const auto entries = static_cast<unsigned>(slots_.size());
+        int error = io_uring_queue_init(entries, &ring_, IORING_SETUP_COOP_TASKRUN);
+        if (error == -EINVAL) {
+            error = io_uring_queue_init(entries, &ring_, 0);  // before Linux 5.19
+        }
+        if (error < 0) {
+            return base::fail_errno(-error, "the host refuses io_uring");
+        }
+        open_ = true;
+        CUPULE_TRY_ASSIGN(bell_, base::make_eventfd());
+        error = io_uring_register_files(&ring_, &target_.fd, 1);
+        if (error == 0) {
+            error = io_uring_register_eventfd(&ring_, bell_.get());
+        }
+        if (error == 0) {
+            error = io_uring_cq_eventfd_toggle(&ring_, false);
+        }
+        if (error < 0) {
+            return base::fail_errno(-error, "the host refuses to register with io_uring");
+        }
+        return {};
+    }
+
+    bool submit(const BlockRequest& request) override {
+        if (free_.empty()) {
+            return false;
+        }
+        const unsigned index = free_.back();
+        free_.pop_back();
+        slots_[index] = {.request = request, .rest = std::move(slots_[index].rest)};
+        if (is_io_aligned(request.segments, target_.alignment)) {
+            prepare(index);
+        } else {
+            slots_[index].error = execute(store_, request);
+            done_.push_back(index);
+        }
+        return true;
+    }
+
+    void kick() override {
+        if (io_uring_sq_ready(&ring_) == 0) {
+            return;
+        }
+        int result = 0;
+        do {
+            result = io_uring_submit(&ring_);
+        } while (result == -EINTR || result == -EAGAIN || result == -EBUSY);
+    }
+
+    std::size_t collect(std::span<BlockCompletion> to) override {
+        std::size_t count = 0;
+        while (count < to.size() && !done_.empty()) {
+            to[count++] = give_back(done_.back());
+            done_.pop_back();
+        }
+        io_uring_cqe* cqe = nullptr;
+        while (count < to.size() && io_uring_peek_cqe(&ring_, &cqe) == 0) {
+            const auto index = static_cast<unsigned>(cqe->user_data);
+            const int result = cqe->res;
+            io_uring_cqe_seen(&ring_, cqe);
+            if (ended(index, result)) {
+                to[count++] = give_back(index);
+            }
+        }
+        kick();  // what goes on
+        return count;
+    }
+
+    void wait() override {
+        kick();
+        io_uring_cqe* cqe = nullptr;
+        while (done_.empty() && io_uring_wait_cqe(&ring_, &cqe) == -EINTR) {
+        }
+    }
+
+    int event_fd() const override { return bell_.get(); }
+    bool arm() override {
+        io_uring_cq_eventfd_toggle(&ring_, true);
+        return !done_.empty() || io_uring_cq_ready(&ring_) != 0;
+    }
+    void disarm() override { io_uring_cq_eventfd_toggle(&ring_, false); }
+
+  private:
+    struct Slot {
+        BlockRequest request{};
+        /// What is left of the segments after a short transfer.
+        std::vector<iovec> rest{};
+        std::uint64_t done = 0;
+        unsigned tries = 0;
+        int error = 0;
+        /// The work itself has ended, its flush is under way.
+        bool flushing = false;
+    };
+
+    BlockCompletion give_back(unsigned index) {
+        free_.push_back(index);
+        return {.token = slots_[index].request.token, .error = slots_[index].error};
+    }
+
+    io_uring_sqe& next_entry() {
+        io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+        while (sqe == nullptr) {
+            kick();
+            sqe = io_uring_get_sqe(&ring_);
+        }
+        return *sqe;
+    }
+
+    void prepare(unsigned index) {
+        Slot& slot = slots_[index];
+        const BlockRequest& request = slot.request;
+        io_uring_sqe& sqe = next_entry();
+        const auto operation = slot.flushing ? BlockOperation::flush : request.operation;
+        switch (operation) {
+            case BlockOperation::read:
+            case BlockOperation::write:
+                prepare_transfer(slot, sqe);
+                break;
+            case BlockOperation::flush:
+                io_uring_prep_fsync(&sqe, registered_file, IORING_FSYNC_DATASYNC);
+                break;
+            case BlockOperation::discard:
+            case BlockOperation::write_zeroes: {
+                const bool punch = operation == BlockOperation::discard || request.may_unmap;
+                io_uring_prep_fallocate(
+                    &sqe, registered_file,
+                    (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE) | FALLOC_FL_KEEP_SIZE,
+                    static_cast<off_t>(target_.start + request.at),
+                    static_cast<off_t>(request.bytes));
+                break;
+            }
+        }
+        io_uring_sqe_set_flags(&sqe, IOSQE_FIXED_FILE);
+        io_uring_sqe_set_data64(&sqe, index);
+    }
+
+    void prepare_transfer(Slot& slot, io_uring_sqe& sqe) const {
+        const BlockRequest& request = slot.request;
+        const std::span<const iovec> left =
+            slot.done == 0 ? request.segments : std::span<const iovec>(slot.rest);
+        const auto count = static_cast<unsigned>(std::min<std::size_t>(left.size(), IOV_MAX));
+        const std::uint64_t at = target_.start + request.at + slot.done;
+        if (request.operation == BlockOperation::read) {
+            io_uring_prep_readv(&sqe, registered_file, left.data(), count, at);
+        } else {
+            io_uring_prep_writev2(&sqe, registered_file, left.data(), count, at,
+                                  request.durable ? RWF_DSYNC : 0);
+        }
+    }
+
+    /// Whether the request is over; otherwise it has been prepared again.
+    bool ended(unsigned index, int result) {
+        Slot& slot = slots_[index];
+        const BlockOperation operation = slot.request.operation;
+        if ((result == -EINTR || result == -EAGAIN) && ++slot.tries < tries_max) {
+            prepare(index);
+            return false;
+        }
+        if (operation == BlockOperation::read || operation == BlockOperation::write) {
+            return transferred(index, result);
+        }
+        if (result == -EOPNOTSUPP && !slot.flushing && operation == BlockOperation::discard) {
+            return true;  // a hint: a host that cannot is no failure
+        }
+        if (result == -EOPNOTSUPP && !slot.flushing && operation == BlockOperation::write_zeroes) {
+            slot.error = execute(store_, slot.request);
+            return true;
+        }
+        if (result < 0) {
+            slot.error = -result;
+            return true;
+        }
+        if (operation == BlockOperation::write_zeroes && slot.request.durable && !slot.flushing) {
+            slot.flushing = true;
+            prepare(index);
+            return false;
+        }
+        return true;
+    }
+
+    bool transferred(unsigned index, int result) {
+        Slot& slot = slots_[index];
+        const std::uint64_t left = slot.request.bytes - slot.done;
+        if (result < 0 || (result == 0 && left != 0)) {
+            slot.error = result < 0 ? -result : EIO;  // nothing moves: the image has become shorter
+            return true;
+        }
+        slot.done += static_cast<std::uint64_t>(result);
+        if (slot.done >= slot.request.bytes) {
+            return true;
+        }
+        cut_segments(slot);
+        prepare(index);
+        return false;
+    }
+
+    static void cut_segments(Slot& slot) {
+        slot.rest.clear();
+        std::uint64_t skip = slot.done;
+        for (const iovec& segment : slot.request.segments) {
+            const std::uint64_t cut = std::min<std::uint64_t>(skip, segment.iov_len);
+            skip -= cut;
+            if (cut < segment.iov_len) {
+                slot.rest.push_back({.iov_base = static_cast<std::byte*>(segment.iov_base) + cut,
+                                     .iov_len = segment.iov_len - cut});
+            }
+        }
+    }
+
+    const UringTarget target_;
+    BlockStore& store_;
+    io_uring ring_{};
+    bool open_ = false;
+    base::FileDescriptor bell_{};
+    std::vector<Slot> slots_;
+    std::vector<unsigned> free_;
+    /// Ended without the ring.
+    std::vector<unsigned> done_;
+};
+
+}  // namespace
+
+base::Result<std::unique_ptr<BlockQueue>> make_uring_block_queue(const UringTarget& target,
+                                                                 BlockStore& store,
+                                                                 unsigned depth) {
+    auto queue = std::make_unique<UringBlockQueue>(target, store, depth);
+    CUPULE_TRY(queue->open());
+    return queue;
+}
+
+}  // namespace cupule::backend

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "backend/block_queue.h"
+
+namespace cupule::backend {
+
+/// Where a queue's disk lies.
+struct UringTarget {
+    int fd = -1;
+    /// The disk's first byte in the file.
+    std::uint64_t start = 0;
+    /// What memory and lengths have to be aligned to, 1: nothing.
+    std::uint32_t alignment = 1;
+};
+
+/// Hands requests to the kernel by io_uring: the file registered, all that was submitted started by
+/// one system call. `store` is the disk itself and does what cannot be done this way: zeroing where
+/// the file system refuses, memory that is not aligned. Both outlive the queue. Fails where the
+/// host refuses io_uring, with the errno value.
+base::Result<std::unique_ptr<BlockQueue>> make_uring_block_queue(const UringTarget& target,
+                                                                 BlockStore& store, unsigned depth);
+
+}  // namespace cupule::backend

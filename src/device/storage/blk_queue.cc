@@ -1,0 +1,415 @@
+#include "device/storage/blk_queue.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "base/assert.h"
+#include "device/storage/virtio_blk_protocol.h"
+
+namespace cupule::device {
+namespace {
+
+using namespace virtio_blk;
+using backend::BlockOperation;
+
+/// Requests between two looks at the event loop, so that `stop` never waits for a driver that keeps
+/// the ring full.
+constexpr unsigned batch_max = 64;
+
+const char* to_text(BlockOperation operation) {
+    switch (operation) {
+        case BlockOperation::read:
+            return "a read";
+        case BlockOperation::write:
+            return "a write";
+        case BlockOperation::flush:
+            return "a flush";
+        case BlockOperation::discard:
+            return "a discard";
+        case BlockOperation::write_zeroes:
+            break;
+    }
+    return "a write of zeroes";
+}
+
+}  // namespace
+
+BlkQueue::BlkQueue(event::Worker& worker, const BlkDisk& disk)
+    : worker_(worker), disk_(disk), window_(disk.poll_ns_max) {}
+
+BlkQueue::~BlkQueue() {
+    static_cast<void>(stop());
+}
+
+base::Result<void> BlkQueue::start(virtio::RunningQueue queue, virtio::DeviceEvents& events) {
+    base::Result<void> result;
+    worker_.call([&] { result = start_here(std::move(queue), events); });
+    started_ = result.has_value();
+    return result;
+}
+
+std::optional<virtio::RunningQueue> BlkQueue::stop() {
+    std::optional<virtio::RunningQueue> back;
+    if (std::exchange(started_, false)) {
+        worker_.call([&] { back = stop_here(); });
+    }
+    return back;
+}
+
+// On the worker.
+
+base::Result<void> BlkQueue::start_here(virtio::RunningQueue queue, virtio::DeviceEvents& events) {
+    const auto depth = queue.queue.geometry().size;
+    if (disk_.store != nullptr) {
+        CUPULE_TRY_ASSIGN(store_queue_, disk_.store->make_queue(depth));
+    }
+    CUPULE_TRY_ASSIGN(
+        kick_watch_,
+        worker_.loop().watch(queue.kick_fd, EPOLLIN, worker_.monitor(), [this](std::uint32_t) {
+            base::drain_eventfd(running_->kick_fd);
+            if (!std::exchange(self_kicked_, false)) {
+                meter_.kick();
+            }
+            run();
+        }));
+    if (store_queue_ && store_queue_->event_fd() >= 0) {
+        CUPULE_TRY_ASSIGN(done_watch_,
+                          worker_.loop().watch(store_queue_->event_fd(), EPOLLIN, worker_.monitor(),
+                                               [this](std::uint32_t) {
+                                                   base::drain_eventfd(store_queue_->event_fd());
+                                                   run();
+                                               }));
+    }
+    limit_timer_ = worker_.loop().make_timer(worker_.monitor(), [this] { run(); });
+    slots_.resize(depth);
+    free_.clear();
+    for (std::uint32_t index = depth; index != 0; --index) {
+        free_.push_back(index - 1);
+    }
+    running_ = std::move(queue);
+    events_ = &events;
+    held_.reset();
+    self_kicked_ = false;
+    broken_told_ = false;
+    return {};
+}
+
+std::optional<virtio::RunningQueue> BlkQueue::stop_here() {
+    kick_watch_.reset();
+    done_watch_.reset();
+    limit_timer_.reset();
+    if (const auto held = std::exchange(held_, std::nullopt)) {
+        submit_step(*held);
+    }
+    while (free_.size() != slots_.size()) {
+        store_queue_->kick();
+        if (!finish_ended()) {
+            store_queue_->wait();
+        }
+    }
+    publish();
+    store_queue_.reset();
+    events_ = nullptr;
+    return std::exchange(running_, std::nullopt);
+}
+
+void BlkQueue::run() {
+    if (disk_.poll_ns_max != 0 && asleep_since_ns_ != 0) {
+        window_.slept(now_ns() - asleep_since_ns_);
+    }
+    if (store_queue_) {
+        store_queue_->disarm();
+    }
+    running_->queue.disable_notifications();
+    pass();
+    if (window_.ns() != 0) {
+        poll();
+    }
+    sleep();
+}
+
+/// Looks on for work, for at most the longest window in all: the event loop has other things to do.
+void BlkQueue::poll() {
+    const std::uint64_t began_ns = now_ns();
+    std::uint64_t last_ns = began_ns;
+    for (std::uint64_t now = began_ns;
+         now - last_ns < window_.ns() && now - began_ns < disk_.poll_ns_max && !held_;
+         now = now_ns()) {
+        if (pass()) {
+            last_ns = now;
+        }
+    }
+}
+
+/// Asks to be woken by whatever can happen next.
+void BlkQueue::sleep() {
+    virtio::Queue& queue = running_->queue;
+    if (queue.broken() && !std::exchange(broken_told_, true)) {
+        events_->queue_broken(running_->index, queue.fault());
+    }
+    // With no slot free or a request held back, the next completion or the timer looks at the ring.
+    bool more = store_queue_ && store_queue_->arm();
+    if (!queue.broken() && !held_ && !free_.empty()) {
+        more |= queue.enable_notifications();
+    }
+    if (more) {
+        self_kicked_ = true;
+        base::signal_eventfd(running_->kick_fd);  // the loop's turn first
+    }
+    asleep_since_ns_ = disk_.poll_ns_max != 0 ? now_ns() : 0;
+}
+
+void BlkQueue::submit_held() {
+    const std::uint64_t delay_ns = disk_.limiter->admit(charge(slots_[*held_]));
+    if (delay_ns == 0) {
+        submit_step(*std::exchange(held_, std::nullopt));
+    } else {
+        limit_timer_->start_at(now_ns() + delay_ns);
+    }
+}
+
+/// What a request costs of the byte limit: what it moves, not what it erases.
+std::uint64_t BlkQueue::charge(const Slot& slot) {
+    const bool moves =
+        slot.operation == BlockOperation::read || slot.operation == BlockOperation::write;
+    return moves ? slot.bytes : 0;
+}
+
+/// Takes, starts, finishes. Whether there was anything to do.
+bool BlkQueue::pass() {
+    if (held_) {
+        submit_held();
+    }
+    unsigned taken = 0;
+    while (taken < batch_max && take_one()) {
+        ++taken;
+    }
+    bool ended = false;
+    if (store_queue_) {
+        store_queue_->kick();
+        while (finish_ended()) {
+            ended = true;
+            store_queue_->kick();
+        }
+    }
+    publish();
+    return taken != 0 || ended;
+}
+
+void BlkQueue::publish() {
+    if (std::exchange(unpublished_, false)) {
+        meter_.batch(running_->publish());
+    }
+}
+
+bool BlkQueue::finish_ended() {
+    std::array<backend::BlockCompletion, batch_max> ended;
+    const std::size_t count = store_queue_->collect(ended);
+    for (const backend::BlockCompletion& each : std::span(ended).first(count)) {
+        step_ended(each.token, each.error);
+    }
+    return count != 0;
+}
+
+bool BlkQueue::take_one() {
+    if (held_ || free_.empty()) {
+        return false;
+    }
+    virtio::Chain chain = running_->queue.pop();
+    if (!chain) {
+        return false;
+    }
+    if (chain.writable_bytes() == 0) {
+        running_->queue.push_used(std::move(chain), 0);  // no room for a status
+        unpublished_ = true;
+        return true;
+    }
+    const std::uint32_t index = free_.back();
+    free_.pop_back();
+    Slot& slot = slots_[index];
+    // The last writable byte is the status, whatever comes before it (5.2.6).
+    slot.room = chain.writable_bytes() - 1;
+    slot.chain = std::move(chain);
+    slot.bytes = 0;
+    slot.may_unmap = false;
+    slot.next_range = 0;
+    slot.ranges.clear();
+    slot.segments.clear();
+    slot.began_ns = now_ns();
+    if (const Verdict verdict = begin(slot)) {
+        finish(index, *verdict);
+        return true;
+    }
+    const std::uint64_t delay_ns =
+        disk_.limiter != nullptr ? disk_.limiter->admit(charge(slot)) : 0;
+    if (delay_ns == 0) {
+        submit_step(index);
+        return true;
+    }
+    held_ = index;
+    meter_.throttle();
+    limit_timer_->start_at(now_ns() + delay_ns);
+    return false;
+}
+
+// Requests.
+
+BlkQueue::Verdict BlkQueue::begin(Slot& slot) {
+    virtio::ChainReader reader(slot.chain);
+    const auto header = reader.value<request::Header>();
+    if (!header) {
+        return outcome::io_error;
+    }
+    const auto negotiated = [this](std::uint64_t bit) { return (disk_.negotiated & bit) != 0; };
+    switch (header->type) {
+        case request::in:
+            return begin_transfer(slot, reader, header->sector, true);
+        case request::out:
+            return begin_transfer(slot, reader, header->sector, false);
+        case request::flush:
+            slot.operation = BlockOperation::flush;
+            slot.ranges.push_back({});
+            return disk_.store != nullptr ? Verdict{} : Verdict{outcome::ok};
+        case request::get_id:
+            return give_id(slot);
+        case request::discard:
+            return negotiated(feature::discard) ? begin_erase(slot, reader, false)
+                                                : outcome::unsupported;
+        case request::write_zeroes:
+            return negotiated(feature::write_zeroes) ? begin_erase(slot, reader, true)
+                                                     : outcome::unsupported;
+        default:
+            return outcome::unsupported;
+    }
+}
+
+bool BlkQueue::in_disk(std::uint64_t sector, std::uint64_t bytes, Range& range) const {
+    const std::uint64_t sectors = disk_.store != nullptr ? disk_.store->size() / sector_bytes : 0;
+    if (!base::contains(0, sectors, sector, bytes / sector_bytes)) {
+        return false;
+    }
+    range = {.at = sector * sector_bytes, .bytes = bytes};
+    return range.at % disk_.logical_sector == 0 && bytes % disk_.logical_sector == 0;
+}
+
+BlkQueue::Verdict BlkQueue::begin_transfer(Slot& slot, virtio::ChainReader& reader,
+                                           std::uint64_t sector, bool to_guest) const {
+    const std::uint64_t bytes = to_guest ? slot.room : reader.remaining();
+    Range range;
+    if (disk_.store == nullptr || (!to_guest && disk_.read_only) ||
+        !in_disk(sector, bytes, range)) {
+        return outcome::io_error;
+    }
+    slot.operation = to_guest ? BlockOperation::read : BlockOperation::write;
+    slot.bytes = bytes;
+    slot.ranges.push_back(range);
+    virtio::ChainWriter writer(slot.chain);
+    slot.segments.resize(to_guest ? slot.chain.writable().size() : slot.chain.readable().size());
+    const std::uint32_t count =
+        to_guest ? writer.take(bytes, slot.segments) : reader.take(bytes, slot.segments);
+    slot.segments.resize(count);
+    return {};
+}
+
+BlkQueue::Verdict BlkQueue::begin_erase(Slot& slot, virtio::ChainReader& reader,
+                                        bool zeroes) const {
+    if (disk_.store == nullptr || disk_.read_only) {
+        return outcome::io_error;
+    }
+    if (reader.remaining() % sizeof(request::Segment) != 0 ||
+        reader.remaining() / sizeof(request::Segment) > disk_.erase_segments_max) {
+        return outcome::unsupported;
+    }
+    slot.operation = zeroes ? BlockOperation::write_zeroes : BlockOperation::discard;
+    slot.may_unmap = disk_.may_unmap;
+    while (const auto segment = reader.value<request::Segment>()) {
+        // 5.2.6.2: unknown flags, and UNMAP in a discard, are not supported.
+        const std::uint32_t allowed = zeroes ? request::unmap_flag : 0;
+        Range range;
+        if ((segment->flags & ~allowed) != 0) {
+            return outcome::unsupported;
+        }
+        if (segment->sectors > disk_.erase_sectors_max ||
+            !in_disk(segment->sector, segment->sectors * sector_bytes, range)) {
+            return outcome::io_error;
+        }
+        slot.may_unmap = slot.may_unmap && segment->flags != 0;
+        if (range.bytes != 0) {
+            slot.bytes += range.bytes;
+            slot.ranges.push_back(range);
+        }
+    }
+    return slot.ranges.empty() ? Verdict{outcome::ok} : Verdict{};
+}
+
+std::uint8_t BlkQueue::give_id(Slot& slot) const {
+    std::array<std::byte, request::id_bytes> id{};
+    for (std::size_t i = 0; i < std::min(id.size(), disk_.serial.size()); ++i) {
+        id[i] = static_cast<std::byte>(disk_.serial[i]);
+    }
+    slot.bytes = std::min<std::uint64_t>(slot.room, id.size());
+    slot.operation = BlockOperation::read;
+    virtio::ChainWriter(slot.chain).write(std::span(id).first(slot.bytes));
+    return outcome::ok;
+}
+
+void BlkQueue::submit_step(std::uint32_t index) {
+    Slot& slot = slots_[index];
+    const Range& range = slot.ranges[slot.next_range];
+    const bool taken = store_queue_->submit({.operation = slot.operation,
+                                             .durable = !disk_.write_back,
+                                             .may_unmap = slot.may_unmap,
+                                             .at = range.at,
+                                             .bytes = range.bytes,
+                                             .segments = slot.segments,
+                                             .token = index});
+    CUPULE_ASSERT(taken);  // it is as deep as there are slots
+}
+
+void BlkQueue::step_ended(std::uint32_t index, int error) {
+    Slot& slot = slots_[index];
+    if (error != 0) {
+        tell_failure(slot, error);
+        const bool refused = error == EOPNOTSUPP || error == ENOSYS;
+        finish(index, refused ? outcome::unsupported : outcome::io_error);
+        return;
+    }
+    if (++slot.next_range < slot.ranges.size()) {
+        submit_step(index);
+        return;
+    }
+    finish(index, outcome::ok);
+}
+
+void BlkQueue::finish(std::uint32_t index, std::uint8_t status) {
+    Slot& slot = slots_[index];
+    virtio::ChainWriter writer(slot.chain);
+    writer.skip(slot.room);
+    writer.value(status);
+    const bool failed = status != outcome::ok;
+    const bool to_guest = slot.operation == BlockOperation::read && !failed;
+    const std::uint64_t data = to_guest ? slot.bytes : 0;
+    // Only what was written from the start on counts; with a gap before the status, the status is
+    // there but not counted.
+    const std::uint64_t written = data == slot.room ? data + 1 : data;
+    running_->queue.push_used(std::move(slot.chain), static_cast<std::uint32_t>(written));
+    unpublished_ = true;
+    meter_.request(failed ? 0 : slot.bytes, failed, now_ns() - slot.began_ns);
+    free_.push_back(index);
+}
+
+void BlkQueue::tell_failure(const Slot& slot, int error) {
+    if (std::exchange(failure_told_, true)) {
+        return;
+    }
+    const Range& range = slot.ranges[slot.next_range];
+    base::log_error("virtio-blk {}: {} of {} bytes at byte {}: {}; the guest gets an I/O error",
+                    disk_.serial, to_text(slot.operation), range.bytes, range.at,
+                    base::errno_text(error));
+}
+
+}  // namespace cupule::device

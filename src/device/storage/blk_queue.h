@@ -1,0 +1,130 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/block_store.h"
+#include "event/poll_window.h"
+#include "event/worker.h"
+#include "virtio/device.h"
+#include "virtio/queue_meter.h"
+
+namespace cupule::device {
+
+/// What the queues of one disk share. Changed only while none of them runs, but for what is atomic.
+struct BlkDisk {
+    /// nullptr: no disk is in the drive.
+    backend::BlockStore* store = nullptr;
+    /// Shared by all queues; nullptr: no limit.
+    backend::RateLimiter* limiter = nullptr;
+    std::uint64_t negotiated = 0;
+    /// Otherwise a write ends on stable storage.
+    std::atomic<bool> write_back{true};
+    bool read_only = false;
+    /// The host may free what is erased.
+    bool may_unmap = false;
+    std::uint32_t logical_sector = 512;
+    std::uint32_t erase_sectors_max = 0;
+    std::uint32_t erase_segments_max = 0;
+    std::string serial{};
+    /// The longest look for work before sleeping; 0: none.
+    std::uint64_t poll_ns_max = 0;
+};
+
+/// Serves one queue of a disk on a worker, many requests at a time: takes what the driver has made
+/// available, starts it all with one call, hands back what has ended in batches. `start` and `stop`
+/// belong to the device's monitor, which the worker never takes.
+class BlkQueue {
+  public:
+    static constexpr std::uint16_t size_max = 256;
+    static constexpr std::uint16_t data_segments_max = 254;
+
+    /// Both outlive this.
+    BlkQueue(event::Worker& worker, const BlkDisk& disk);
+    ~BlkQueue();
+    BlkQueue(const BlkQueue&) = delete;
+    BlkQueue& operator=(const BlkQueue&) = delete;
+
+    [[nodiscard]] base::Result<void> start(virtio::RunningQueue queue,
+                                           virtio::DeviceEvents& events);
+    /// The queue, with all that was taken from it ended and handed back: waits for the host. Empty
+    /// when none ran.
+    [[nodiscard]] std::optional<virtio::RunningQueue> stop();
+    /// Any thread.
+    virtio::QueueReport report(std::uint16_t index) const { return meter_.report(index); }
+
+  private:
+    struct Range {
+        std::uint64_t at = 0;
+        std::uint64_t bytes = 0;
+    };
+    /// A request under way: steps of one operation, one for each range.
+    struct Slot {
+        virtio::Chain chain{};
+        backend::BlockOperation operation = backend::BlockOperation::read;
+        bool may_unmap = false;
+        /// Bytes in front of the status.
+        std::uint64_t room = 0;
+        std::uint64_t bytes = 0;
+        std::uint64_t began_ns = 0;
+        std::vector<Range> ranges{};
+        std::size_t next_range = 0;
+        std::vector<iovec> segments{};
+    };
+    /// Empty: the request goes to the store; else how it ended at once.
+    using Verdict = std::optional<std::uint8_t>;
+
+    base::Result<void> start_here(virtio::RunningQueue queue, virtio::DeviceEvents& events);
+    std::optional<virtio::RunningQueue> stop_here();
+    void run();
+    void poll();
+    void sleep();
+    bool pass();
+    bool take_one();
+    void submit_held();
+    static std::uint64_t charge(const Slot& slot);
+    bool finish_ended();
+    void publish();
+
+    Verdict begin(Slot& slot);
+    Verdict begin_transfer(Slot& slot, virtio::ChainReader& reader, std::uint64_t sector,
+                           bool to_guest) const;
+    Verdict begin_erase(Slot& slot, virtio::ChainReader& reader, bool zeroes) const;
+    std::uint8_t give_id(Slot& slot) const;
+    bool in_disk(std::uint64_t sector, std::uint64_t bytes, Range& range) const;
+    void submit_step(std::uint32_t index);
+    void step_ended(std::uint32_t index, int error);
+    void finish(std::uint32_t index, std::uint8_t status);
+    void tell_failure(const Slot& slot, int error);
+    std::uint64_t now_ns() const { return worker_.loop().clock().now_ns(); }
+
+    event::Worker& worker_;
+    const BlkDisk& disk_;
+    virtio::QueueMeter meter_;
+    bool started_ = false;
+
+    // Only on the worker.
+    std::optional<virtio::RunningQueue> running_;
+    virtio::DeviceEvents* events_ = nullptr;
+    std::unique_ptr<backend::BlockQueue> store_queue_;
+    std::unique_ptr<event::FdWatch> kick_watch_;
+    std::unique_ptr<event::FdWatch> done_watch_;
+    std::unique_ptr<event::Timer> limit_timer_;
+    std::vector<Slot> slots_;
+    std::vector<std::uint32_t> free_;
+    /// Taken from the ring, waiting for the rate limit.
+    std::optional<std::uint32_t> held_;
+    bool unpublished_ = false;
+    /// The kick to come is our own.
+    bool self_kicked_ = false;
+    bool broken_told_ = false;
+    bool failure_told_ = false;
+    event::PollWindow window_;
+    std::uint64_t asleep_since_ns_ = 0;
+};
+
+}  // namespace cupule::device
