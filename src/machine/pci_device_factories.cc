@@ -15,6 +15,7 @@ struct Entry {
 
 // One line a device, sorted by name.
 constexpr auto factories = std::to_array<Entry>({
+    {"virtio-balloon", make_virtio_balloon},
     {"virtio-blk", make_virtio_blk},
     {"virtio-console", make_virtio_console},
     {"virtio-net", make_virtio_net},

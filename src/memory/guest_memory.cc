@@ -103,4 +103,18 @@ base::Result<void> GuestMemory::discard_all() const {
     return {};
 }
 
+base::Result<void> GuestMemory::discard(std::span<std::byte> part) const {
+    const auto start = reinterpret_cast<std::uintptr_t>(part.data());
+    const std::uint64_t first = base::align_up(start, page_size);
+    const std::uint64_t end = base::align_down(start + part.size(), page_size);
+    if (first >= end) {
+        return {};
+    }
+    std::byte* const page = part.data() + (first - start);
+    if (madvise(page, end - first, MADV_REMOVE) < 0) {
+        return base::fail_errno(errno, "cannot give {} bytes of guest RAM back", end - first);
+    }
+    return {};
+}
+
 }  // namespace cupule::memory

@@ -82,8 +82,10 @@ class GuestMemory {
     /// never decide by it.
     std::span<std::byte> span(GuestAddress address, std::uint64_t size) const;
 
-    /// Gives all pages back to the host; the guest then reads zeros. For reset and balloons.
+    /// Gives all pages back to the host; the guest then reads zeros. For reset.
     base::Result<void> discard_all() const;
+    /// The same for the whole pages within `part`, a piece of some `span`. For balloons.
+    base::Result<void> discard(std::span<std::byte> part) const;
 
   private:
     GuestMemory() = default;

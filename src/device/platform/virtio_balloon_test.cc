@@ -1,0 +1,141 @@
+#include "device/platform/virtio_balloon.h"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+#include "testing/virtio_pci_bench.h"
+
+namespace cupule::device {
+namespace {
+
+using testing::VirtioDriver;
+
+constexpr int failure_ms = 20'000;
+constexpr std::uint64_t numbers_at = 3 << 20;
+constexpr std::uint64_t pages_at = 4 << 20;
+
+class VirtioBalloonTest : public ::testing::TestWithParam<std::uint64_t> {
+  protected:
+    void create(const VirtioBalloonSpec& spec) {
+        // The bench makes the memory that the device is made from.
+        memory_ =
+            *memory::GuestMemory::create({.pieces = {{{0}, testing::VirtioPciBench::ram_size}},
+                                          .huge_pages = memory::HugePages::never});
+        auto device = std::make_unique<VirtioBalloon>(spec, *memory_, *worker_);
+        balloon_ = device.get();
+        bench_ = std::make_unique<testing::VirtioPciBench>(std::move(device));
+    }
+    void start(std::uint64_t extra = 0, std::uint16_t queues = 2) {
+        const std::uint64_t features = GetParam() | extra;
+        ASSERT_TRUE(bench_->negotiate(features));
+        for (std::uint16_t i = 0; i < queues; ++i) {
+            drivers_.push_back(std::make_unique<VirtioDriver>(
+                *bench_->memory,
+                VirtioDriver::Options{
+                    .features = features, .size = 16, .base = {0x1'0000 + 0x8000ULL * i}}));
+            bench_->set_queue(i, drivers_[i]->geometry());
+        }
+        bench_->drive();
+        ASSERT_EQ(bench_->status(), 0x0F);
+    }
+    void request(std::uint16_t queue, const VirtioDriver::Buffer& buffer) {
+        ASSERT_TRUE(drivers_[queue]->submit(std::span(&buffer, 1), 1));
+        if (drivers_[queue]->publish()) {
+            bench_->notify(queue);
+        }
+        for (int i = 0; i < failure_ms; ++i) {
+            if (const auto used = drivers_[queue]->collect()) {
+                EXPECT_EQ(used->written, 0U);
+                return;
+            }
+            poll(nullptr, 0, 1);
+        }
+        ADD_FAILURE() << "no answer";
+    }
+    void inflate(const std::vector<std::uint32_t>& pages) {
+        ASSERT_TRUE(bench_->memory->write({numbers_at}, std::as_bytes(std::span(pages))));
+        request(0,
+                {.address = {numbers_at}, .length = static_cast<std::uint32_t>(4 * pages.size())});
+    }
+    /// Pages of the balloon's memory that the host has room for.
+    std::int64_t resident() const {
+        struct stat status {};
+        fstat(memory_->fd(), &status);
+        return status.st_blocks * 512 / 4096;
+    }
+
+    std::unique_ptr<event::Worker> worker_ = *event::Worker::create("test");
+    std::unique_ptr<memory::GuestMemory> memory_;
+    VirtioBalloon* balloon_ = nullptr;
+    std::unique_ptr<testing::VirtioPciBench> bench_;
+    std::vector<std::unique_ptr<VirtioDriver>> drivers_;
+};
+
+TEST_P(VirtioBalloonTest, InflatedPagesGoBackToTheHostAndReadZero) {
+    create({});
+    start();
+    ASSERT_TRUE(memory_->fill({pages_at}, std::byte{7}, 16 * 4096));
+    const auto before = resident();
+    inflate({1024, 1025, 1026, 1030});
+    EXPECT_EQ(before - resident(), 4);
+    EXPECT_EQ(memory_->load<std::uint8_t>({pages_at + 4096}), 0);
+    EXPECT_EQ(memory_->load<std::uint8_t>({pages_at + 3 * 4096}), 7);
+    request(1, {.address = {numbers_at}, .length = 4});
+}
+
+TEST_P(VirtioBalloonTest, Class4_PagesOutsideRamAreIgnored) {
+    create({});
+    start();
+    ASSERT_TRUE(memory_->fill({pages_at}, std::byte{7}, 4096));
+    const auto before = resident();
+    inflate({2048, 0xFFFF'FFFF, 0x8000'0000, 1024});
+    EXPECT_EQ(before - resident(), 1);
+    request(0, {.address = {numbers_at}, .length = 3});
+    EXPECT_EQ(bench_->status(), 0x0F);
+}
+
+TEST_P(VirtioBalloonTest, TellsItsTargetAndHearsWhatWasGiven) {
+    create({.target_pages = 77});
+    start();
+    EXPECT_EQ(bench_->read(0x2000, 4), 77U);
+    bench_->write(0x2004, 4, 50);
+    EXPECT_EQ(balloon_->actual_pages(), 50U);
+    EXPECT_EQ(bench_->read(0x2004, 4), 50U);
+    bench_->write(0x2000, 4, 1);
+    EXPECT_EQ(bench_->read(0x2000, 4), 77U);
+    {
+        event::MutexLock lock(bench_->monitor);
+        balloon_->set_target(99);
+    }
+    EXPECT_EQ(bench_->read(0x2000, 4), 99U);
+    bench_->set_status(0);
+    EXPECT_EQ(bench_->read(0x2004, 4), 0U);
+}
+
+TEST_P(VirtioBalloonTest, ReportedPagesGoBackFromEitherIndex) {
+    create({});
+    start(base::bit(5), 5);
+    for (const std::uint16_t queue : std::array<std::uint16_t, 2>{2, 4}) {
+        ASSERT_TRUE(bench_->memory->fill({pages_at}, std::byte{7}, 4 * 4096));
+        // Only whole pages: a part of one is somebody's.
+        request(queue, {.address = {pages_at + 100}, .length = 3 * 4096, .writable = true});
+        EXPECT_EQ(bench_->memory->load<std::uint8_t>({pages_at + 4095}), 7);
+        EXPECT_EQ(bench_->memory->load<std::uint8_t>({pages_at + 4096}), 0);
+        EXPECT_EQ(bench_->memory->load<std::uint8_t>({pages_at + 2 * 4096}), 0);
+        EXPECT_EQ(bench_->memory->load<std::uint8_t>({pages_at + 3 * 4096}), 7);
+    }
+}
+
+TEST_P(VirtioBalloonTest, OffersWhatItWasMadeFor) {
+    create({.deflate_on_oom = false, .free_page_reporting = false});
+    EXPECT_EQ(bench_->offered() & (base::bit(2) | base::bit(5)), 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Rings, VirtioBalloonTest,
+                         ::testing::Values(virtio::feature::version_1,
+                                           virtio::feature::version_1 |
+                                               virtio::feature::ring_packed));
+
+}  // namespace
+}  // namespace cupule::device

@@ -1,0 +1,71 @@
+#include <charconv>
+#include <utility>
+
+#include "device/platform/virtio_balloon.h"
+#include "event/worker.h"
+#include "machine/virtio_endpoint.h"
+#include "machine/virtio_endpoints.h"
+
+namespace cupule::machine {
+namespace {
+
+constexpr std::uint64_t mib = 1 << 20;
+constexpr std::uint64_t page_bytes = 4096;
+
+class BalloonEndpoint : public VirtioEndpoint {
+  public:
+    explicit BalloonEndpoint(hypervisor::Vm& vm) : VirtioEndpoint(vm) {}
+    ~BalloonEndpoint() override { transport.reset(); }
+    std::unique_ptr<event::Worker> worker;
+};
+
+/// `[inflate=MIB][,no_deflate_on_oom][,no_reporting]`.
+base::Result<device::VirtioBalloonSpec> parse(std::string_view text, std::uint64_t memory_bytes) {
+    device::VirtioBalloonSpec spec;
+    while (!text.empty()) {
+        const std::size_t comma = text.find(',');
+        const std::string_view word = text.substr(0, comma);
+        text.remove_prefix(comma == std::string_view::npos ? text.size() : comma + 1);
+        if (word == "no_deflate_on_oom") {
+            spec.deflate_on_oom = false;
+        } else if (word == "no_reporting") {
+            spec.free_page_reporting = false;
+        } else if (word.starts_with("inflate=")) {
+            const std::string_view figures = word.substr(8);
+            std::uint64_t value = 0;
+            const auto [stop, error] =
+                std::from_chars(figures.data(), figures.data() + figures.size(), value);
+            const std::uint64_t most = memory_bytes / mib;
+            if (error != std::errc{} || stop != figures.data() + figures.size() || value > most) {
+                return base::fail("{} is not a number of MiB from 0 to {}", word, most);
+            }
+            spec.target_pages = static_cast<std::uint32_t>(value * mib / page_bytes);
+        } else {
+            return base::fail(
+                "the option '{}' is not known; there are: inflate=MIB, no_deflate_on_oom, "
+                "no_reporting",
+                word);
+        }
+    }
+    return spec;
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<Endpoint>> make_virtio_balloon(const SlotOptions& slot,
+                                                            const EndpointContext& context) {
+    const auto spec = parse(slot.options, context.memory.size());
+    if (!spec) {
+        return std::unexpected(spec.error().in(place_of(slot)));
+    }
+    auto endpoint = std::make_unique<BalloonEndpoint>(context.vm);
+    // The host shows 15 bytes: "balloon 31:7".
+    CUPULE_TRY_ASSIGN(endpoint->worker, event::Worker::create(fmt::format(
+                                            "balloon {}:{}", slot.slot, slot.function)));
+    CUPULE_TRY(endpoint->connect(
+        std::make_unique<device::VirtioBalloon>(*spec, context.memory, *endpoint->worker),
+        context));
+    return endpoint;
+}
+
+}  // namespace cupule::machine
