@@ -128,7 +128,7 @@ void VirtioBalloon::deflate(const virtio::Chain& /*chain*/) {
     // The host gives a page again when the guest touches it.
 }
 
-void VirtioBalloon::report(const virtio::Chain& chain) {
+void VirtioBalloon::take_reported(const virtio::Chain& chain) {
     for (const iovec& range : chain.writable()) {
         discard({static_cast<std::byte*>(range.iov_base), range.iov_len});
     }

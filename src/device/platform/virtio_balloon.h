@@ -79,7 +79,7 @@ class VirtioBalloon : public virtio::Device {
     // On the worker.
     void inflate(const virtio::Chain& chain);
     void deflate(const virtio::Chain& chain);
-    void report(const virtio::Chain& chain);
+    void take_reported(const virtio::Chain& chain);
     void discard(std::span<std::byte> part);
 
     static constexpr std::size_t queue_count = 5;
@@ -99,7 +99,7 @@ class VirtioBalloon : public virtio::Device {
     bool failure_told_ = false;
     Service inflating_{*this, &VirtioBalloon::inflate};
     Service deflating_{*this, &VirtioBalloon::deflate};
-    Service reporting_{*this, &VirtioBalloon::report};
+    Service reporting_{*this, &VirtioBalloon::take_reported};
     std::array<std::unique_ptr<virtio::QueueServer>, queue_count> servers_;
 };
 
