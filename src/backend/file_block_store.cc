@@ -137,7 +137,12 @@ FileBlockStore::~FileBlockStore() = default;
 
 base::Result<std::unique_ptr<BlockStore>> FileBlockStore::open(const BlockOptions& options) {
     const int access = (options.read_only ? O_RDONLY : O_RDWR) | (options.direct ? O_DIRECT : 0);
-    CUPULE_TRY_ASSIGN(auto file, base::open_file(options.path, access | O_NONBLOCK));
+    auto opened = base::open_file(options.path, access | O_NONBLOCK);
+    if (!opened && opened.error().code == EINVAL && options.direct) {
+        return base::fail("'{}' cannot be used with nocache: its file system has no direct I/O",
+                          options.path);
+    }
+    CUPULE_TRY_ASSIGN(auto file, std::move(opened));
     CUPULE_TRY_ASSIGN(auto lock_holder, lock(file.get(), options));
     CUPULE_TRY_ASSIGN(const std::uint64_t whole, size_of(file.get(), options.path));
     if (!base::contains(0, whole, options.range_start, options.range_bytes)) {

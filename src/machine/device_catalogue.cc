@@ -27,7 +27,7 @@ constexpr auto catalogue = std::to_array<DeviceInfo>({
     {"vhost-vsock", "1af4:1053", "cid=CID", "sockets between guest and host", planned},
     {"virtio-audio", "8086:8603", "", "virtio sound of older releases", planned},
     {"virtio-balloon", "1af4:1045", "[inflate=MIB][,no_deflate_on_oom][,no_reporting]", "memory balloon; gives free pages back to the host", exists},
-    {"virtio-blk", "1af4:1042", "[iothread[=N[@CPU...]],][mq=N,](PATH|nodisk)[,ro][,writeback|writethru][,nocache][,discard[=N:N:N]][,sectorsize=L[/P]][,range=START/SIZE][,aio=threads|io_uring][,serial=TEXT][,bps=N[/N]][,iops=N[/N]]", "virtio disk", exists},
+    {"virtio-blk", "1af4:1042", "[iothread[=N[@CPU...]],][mq=N,](PATH|nodisk)[,ro][,writeback|writethru][,nocache][,discard[=N:N:N]][,sectorsize=L[/P]][,range=START/SIZE][,aio=threads|io_uring][,serial=TEXT][,bps=N[/N]][,iops=N[/N]][,transitional|legacy]", "virtio disk", exists},
     {"virtio-console", "1af4:1043", "[@](stdio|tty|pty|file|socket):NAME[=PATH][:server|:client],...", "virtio console with up to 16 ports", exists},
     {"virtio-coreu", "", "", "protected audio and video path", obsolete},
     {"virtio-gpio", "8086:8609", "@gpiochipN{OFFSET|NAME[=MAP]:...}", "virtio GPIO lines", planned},

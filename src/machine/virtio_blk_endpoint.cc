@@ -56,7 +56,7 @@ device::VirtioBlkSpec spec_of(const backend::BlockOptions& options, const SlotOp
 }
 
 base::Result<void> assemble(BlkEndpoint& endpoint, const SlotOptions& slot,
-                            const EndpointContext& context) {
+                            const EndpointContext& context, virtio::PciTransportModel model) {
     const backend::BlockOptions& options = endpoint.options;
     if (!options.path.empty()) {
         CUPULE_TRY_ASSIGN(endpoint.store, backend::FileBlockStore::open(options));
@@ -73,21 +73,23 @@ base::Result<void> assemble(BlkEndpoint& endpoint, const SlotOptions& slot,
     auto blk = std::make_unique<device::VirtioBlk>(spec_of(options, slot, context.options),
                                                    endpoint.store.get(), workers);
     endpoint.blk = blk.get();
-    return endpoint.connect(std::move(blk), context);
+    return endpoint.connect(std::move(blk), context, model);
 }
 
 }  // namespace
 
 base::Result<std::unique_ptr<Endpoint>> make_virtio_blk(const SlotOptions& slot,
                                                         const EndpointContext& context) {
-    auto options = backend::parse_block_options(slot.options);
+    std::string text = slot.options;
+    const auto model = take_transport_model(text);
+    auto options = backend::parse_block_options(text);
     if (!options) {
         return std::unexpected(options.error().in(place_of(slot)));
     }
     // As acrn-dm: a queue that no processor would use costs memory.
     options->queues = std::min(options->queues, context.options.vcpu_count);
     auto endpoint = std::make_unique<BlkEndpoint>(context.vm, std::move(*options));
-    if (const auto result = assemble(*endpoint, slot, context); !result) {
+    if (const auto result = assemble(*endpoint, slot, context, model); !result) {
         return std::unexpected(result.error().in(place_of(slot)));
     }
     return endpoint;

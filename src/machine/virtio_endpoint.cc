@@ -1,5 +1,7 @@
 #include "machine/virtio_endpoint.h"
 
+#include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace cupule::machine {
@@ -21,7 +23,8 @@ void VmEventWiring::unroute(int eventfd) {
 }
 
 base::Result<void> VirtioEndpoint::connect(std::unique_ptr<virtio::Device> device,
-                                           const EndpointContext& context) {
+                                           const EndpointContext& context,
+                                           virtio::PciTransportModel model) {
     CUPULE_TRY_ASSIGN(transport,
                       virtio::PciTransport::create(std::move(device),
                                                    {.memory = context.memory,
@@ -29,7 +32,8 @@ base::Result<void> VirtioEndpoint::connect(std::unique_ptr<virtio::Device> devic
                                                     .monitor = context.monitor,
                                                     .messages = context.vm,
                                                     .wiring = &wiring,
-                                                    .msi_only = context.options.virtio_msi_only}));
+                                                    .msi_only = context.options.virtio_msi_only,
+                                                    .model = model}));
     return {};
 }
 
@@ -39,6 +43,24 @@ std::vector<std::string> VirtioEndpoint::statistics() const {
         lines.push_back(report.to_text());
     }
     return lines;
+}
+
+virtio::PciTransportModel take_transport_model(std::string& options) {
+    auto model = virtio::PciTransportModel::modern;
+    std::size_t comma = options.find(',');
+    while (comma != options.npos) {
+        const std::size_t end = std::min(options.find(',', comma + 1), options.size());
+        const std::string_view word = std::string_view(options).substr(comma + 1, end - comma - 1);
+        if (word == "transitional" || word == "legacy") {
+            model = word == "legacy" ? virtio::PciTransportModel::legacy
+                                     : virtio::PciTransportModel::transitional;
+            options.erase(comma, end - comma);
+        } else {
+            comma = end;
+        }
+        comma = options.find(',', comma);
+    }
+    return model;
 }
 
 std::string place_of(const SlotOptions& slot) {

@@ -34,11 +34,16 @@ class VirtioEndpoint : public Endpoint {
     std::vector<std::string> statistics() const override;
 
     base::Result<void> connect(std::unique_ptr<virtio::Device> device,
-                               const EndpointContext& context);
+                               const EndpointContext& context,
+                               virtio::PciTransportModel model = virtio::PciTransportModel::modern);
 
     VmEventWiring wiring;
     std::unique_ptr<virtio::PciTransport> transport;
 };
+
+/// Takes the words `transitional` and `legacy` out of a device's options, wherever they stand
+/// behind a comma; the last one holds.
+virtio::PciTransportModel take_transport_model(std::string& options);
 
 /// "-s 3:0,virtio-net": for errors.
 std::string place_of(const SlotOptions& slot);

@@ -24,15 +24,18 @@ class VirtioPciBench {
     static constexpr std::uint64_t ram_size = 8 << 20;
     static constexpr std::uint64_t structures_at = 0x9000'0000;
     static constexpr std::uint64_t msix_at = 0x9010'0000;
+    static constexpr std::uint64_t legacy_at = 0xC000;
 
     explicit VirtioPciBench(std::unique_ptr<virtio::Device> device,
-                            virtio::EventWiring* wiring = nullptr, bool msi_only = false) {
+                            virtio::EventWiring* wiring = nullptr, bool msi_only = false,
+                            virtio::PciTransportModel model = virtio::PciTransportModel::modern) {
         auto made = virtio::PciTransport::create(std::move(device), {.memory = *memory,
                                                                      .loop = *loop,
                                                                      .monitor = monitor,
                                                                      .messages = messages,
                                                                      .wiring = wiring,
-                                                                     .msi_only = msi_only});
+                                                                     .msi_only = msi_only,
+                                                                     .model = model});
         CUPULE_ASSERT(made.has_value());
         transport = std::move(*made);
         event::MutexLock lock(monitor);
@@ -45,21 +48,32 @@ class VirtioPciBench {
     /// What firmware does.
     void place() {
         pci::Function& function = transport->function();
-        if (function.bar(virtio::pci_layout::msix_bar).size != 0) {
-            function.assign_bar(virtio::pci_layout::msix_bar, msix_at);
+        using namespace virtio::pci_layout;
+        for (const auto& [bar, address] : {std::pair{legacy_bar, legacy_at},
+                                           {msix_bar, msix_at},
+                                           {structures_bar, structures_at}}) {
+            if (function.bar(bar).size != 0) {
+                function.assign_bar(bar, address);
+            }
         }
-        function.assign_bar(virtio::pci_layout::structures_bar, structures_at);
-        function.write_config(pci::config::command, 2, 6);
+        function.write_config(pci::config::command, 2, 7);
+    }
+
+    std::uint64_t read_legacy(std::uint64_t offset, unsigned size) {
+        return access(ports, legacy_at + offset, size, nullptr);
+    }
+    void write_legacy(std::uint64_t offset, unsigned size, std::uint64_t value) {
+        access(ports, legacy_at + offset, size, &value);
     }
 
     std::uint64_t read(std::uint64_t offset, unsigned size) {
-        return access(structures_at + offset, size, nullptr);
+        return access(mmio, structures_at + offset, size, nullptr);
     }
     void write(std::uint64_t offset, unsigned size, std::uint64_t value) {
-        access(structures_at + offset, size, &value);
+        access(mmio, structures_at + offset, size, &value);
     }
     void write_msix(std::uint64_t offset, std::uint64_t value) {
-        access(msix_at + offset, 4, &value);
+        access(mmio, msix_at + offset, 4, &value);
     }
     std::uint8_t status() {
         return static_cast<std::uint8_t>(read(virtio::pci_layout::common::device_status, 1));
@@ -121,8 +135,9 @@ class VirtioPciBench {
     std::unique_ptr<virtio::PciTransport> transport;
 
   private:
-    std::uint64_t access(std::uint64_t address, unsigned size, const std::uint64_t* value) {
-        const auto lookup = mmio.lookup(0);
+    std::uint64_t access(io::AddressSpace& space, std::uint64_t address, unsigned size,
+                         const std::uint64_t* value) {
+        const auto lookup = space.lookup(0);
         const auto* found = lookup.find(address, size);
         if (found == nullptr) {
             return base::ones(size);

@@ -68,6 +68,9 @@ void PciTransport::add_capabilities() {
     } else {
         add_msix();
     }
+    if (powers_.model == PciTransportModel::legacy) {
+        return;
+    }
     struct Structure {
         std::uint8_t type;
         std::uint32_t offset;
@@ -96,6 +99,15 @@ void PciTransport::add_capabilities() {
 }
 
 void PciTransport::add_bars() {
+    if (!modern()) {
+        function_.add_bar(legacy_bar, {.kind = pci::BarKind::io,
+                                       .size = legacy_bar_size,
+                                       .handler = &legacy_,
+                                       .mapper = this});
+    }
+    if (powers_.model == PciTransportModel::legacy) {
+        return;
+    }
     structures_.add(common_offset, region_size, common_);
     structures_.add(isr_offset, region_size, isr_);
     structures_.add(device_offset, region_size, device_region_);
@@ -123,7 +135,7 @@ std::optional<PciTransport::WindowAccess> PciTransport::window_access() const {
 }
 
 void PciTransport::config_reading(std::uint64_t offset, unsigned /*size*/) {
-    if (offset != window_ + std::uint64_t{data_field}) {
+    if (window_ == 0 || offset != window_ + std::uint64_t{data_field}) {
         return;
     }
     if (const auto access = window_access()) {
@@ -138,7 +150,7 @@ void PciTransport::config_written(std::uint64_t offset, unsigned size) {
         follow_bus_master();
         return;
     }
-    if (offset != window_ + std::uint64_t{data_field}) {
+    if (window_ == 0 || offset != window_ + std::uint64_t{data_field}) {
         return;
     }
     const auto access = window_access();

@@ -37,19 +37,37 @@ void PciTransport::update_doorbell(Slot& slot) {
         powers_.wiring->remove_doorbell(*slot.doorbell);
         slot.doorbell.reset();
     }
-    if (powers_.wiring == nullptr || !active_ || !slot.registers.running() || !structures_at_) {
+    if (powers_.wiring == nullptr || !active_ || !slot.registers.running()) {
         return;
     }
-    const bool with_data = device_state_.negotiated(feature::notification_data);
-    const std::uint64_t place = pci_layout::notify_multiplier * index_of(slot);
-    const io::Doorbell doorbell{.kind = io::IoKind::mmio,
-                                .address = *structures_at_ + pci_layout::notify_offset + place,
-                                .size = static_cast<std::uint8_t>(with_data ? 4 : 2),
-                                .match = std::nullopt,
-                                .eventfd = slot.kick.get()};
-    if (powers_.wiring->add_doorbell(doorbell)) {
+    const auto doorbell = doorbell_of(slot);
+    if (doorbell && powers_.wiring->add_doorbell(*doorbell)) {
         slot.doorbell = doorbell;
     }
+}
+
+std::optional<io::Doorbell> PciTransport::doorbell_of(const Slot& slot) const {
+    const std::uint64_t index = index_of(slot);
+    if (legacy_driver()) {
+        if (!legacy_at_) {
+            return std::nullopt;
+        }
+        return io::Doorbell{.kind = io::IoKind::port,
+                            .address = *legacy_at_ + pci_layout::legacy::queue_notify,
+                            .size = 2,
+                            .match = index,
+                            .eventfd = slot.kick.get()};
+    }
+    if (!structures_at_) {
+        return std::nullopt;
+    }
+    const bool with_data = device_state_.negotiated(feature::notification_data);
+    const std::uint64_t place = pci_layout::notify_multiplier * index;
+    return io::Doorbell{.kind = io::IoKind::mmio,
+                        .address = *structures_at_ + pci_layout::notify_offset + place,
+                        .size = static_cast<std::uint8_t>(with_data ? 4 : 2),
+                        .match = std::nullopt,
+                        .eventfd = slot.kick.get()};
 }
 
 void PciTransport::update_route(Slot& slot) {
@@ -73,8 +91,8 @@ void PciTransport::update_route(Slot& slot) {
     }
 }
 
-void PciTransport::bar_moved(unsigned /*bar*/, std::optional<std::uint64_t> address) {
-    structures_at_ = address;
+void PciTransport::bar_moved(unsigned bar, std::optional<std::uint64_t> address) {
+    (bar == pci_layout::legacy_bar ? legacy_at_ : structures_at_) = address;
     for (const auto& slot : slots_) {
         update_doorbell(*slot);
     }

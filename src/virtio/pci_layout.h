@@ -55,6 +55,27 @@ inline constexpr std::uint64_t queue_reset = 0x3A;
 inline constexpr std::uint64_t end = 0x40;
 }  // namespace common
 
+/// The legacy interface (4.1.4.10): one I/O BAR, the device's own configuration behind it.
+inline constexpr unsigned legacy_bar = 0;
+inline constexpr std::uint64_t legacy_bar_size = 0x100;
+inline constexpr std::uint16_t legacy_device_id_base = 0x1000;
+namespace legacy {
+inline constexpr std::uint64_t device_features = 0x00;
+inline constexpr std::uint64_t driver_features = 0x04;
+inline constexpr std::uint64_t queue_address = 0x08;  // in pages
+inline constexpr std::uint64_t queue_size = 0x0C;
+inline constexpr std::uint64_t queue_select = 0x0E;
+inline constexpr std::uint64_t queue_notify = 0x10;
+inline constexpr std::uint64_t device_status = 0x12;
+inline constexpr std::uint64_t isr_status = 0x13;
+inline constexpr std::uint64_t config_msix_vector = 0x14;  // with MSI-X enabled only
+inline constexpr std::uint64_t queue_msix_vector = 0x16;   // the same
+inline constexpr std::uint64_t device = 0x14;              // without MSI-X
+inline constexpr std::uint64_t device_with_msix = 0x18;
+/// The unit of queue_address, and what the used ring is aligned to (2.7.2).
+inline constexpr std::uint64_t page = 4096;
+}  // namespace legacy
+
 /// ISR status (4.1.4.5).
 inline constexpr base::Bit<std::uint8_t, 0> isr_queue{};   // Queue Interrupt
 inline constexpr base::Bit<std::uint8_t, 1> isr_config{};  // Device Configuration Interrupt

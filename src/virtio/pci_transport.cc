@@ -10,21 +10,51 @@
 namespace cupule::virtio {
 namespace {
 
-pci::Attributes attributes_of(const Device& device) {
+/// What the types of before Virtio 1.0 have for a device id (4.1.2).
+std::optional<std::uint16_t> legacy_id(std::uint16_t type) {
+    constexpr std::pair<std::uint16_t, std::uint16_t> ids[] = {{1, 0}, {2, 1}, {5, 2}, {3, 3},
+                                                               {8, 4}, {4, 5}, {9, 9}};
+    for (const auto& [device_type, place] : ids) {
+        if (device_type == type) {
+            return static_cast<std::uint16_t>(pci_layout::legacy_device_id_base + place);
+        }
+    }
+    return std::nullopt;
+}
+
+pci::Attributes attributes_of(const Device& device, PciTransportModel model) {
     const DeviceId id = device.id();
+    const bool modern = model == PciTransportModel::modern;
+    const auto modern_id = static_cast<std::uint16_t>(pci_layout::device_id_base + id.type);
     return {.vendor_id = pci_layout::vendor_id,
-            .device_id = static_cast<std::uint16_t>(pci_layout::device_id_base + id.type),
+            .device_id = modern ? modern_id : legacy_id(id.type).value_or(modern_id),
             .subsystem_vendor_id = pci_layout::vendor_id,
             .subsystem_id = id.type,
-            .revision = 1,  // 4.1.2.1: modern devices are 1 or higher
+            // 4.1.2.1: modern devices are 1 or higher, others 0
+            .revision = static_cast<std::uint8_t>(modern ? 1 : 0),
             .class_code = id.pci_class,
             .uses_intx = true};
+}
+
+std::uint64_t features_of(const Device& device, PciTransportModel model) {
+    switch (model) {
+        case PciTransportModel::modern:
+            return device.features() | feature::notification_data;
+        case PciTransportModel::transitional:
+            return device.features() | feature::notification_data | feature::any_layout;
+        case PciTransportModel::legacy:
+            break;
+    }
+    return (device.features() & 0xFFFF'FFFF) | feature::any_layout;
 }
 
 }  // namespace
 
 base::Result<std::unique_ptr<PciTransport>> PciTransport::create(
     std::unique_ptr<virtio::Device> device, const PciTransportPowers& powers) {
+    if (powers.model != PciTransportModel::modern && !legacy_id(device->id().type)) {
+        return base::fail("{} has no legacy interface", device->id().name);
+    }
     std::unique_ptr<PciTransport> transport(new PciTransport(std::move(device), powers));
     CUPULE_TRY(transport->open_bells());
     return transport;
@@ -33,12 +63,13 @@ base::Result<std::unique_ptr<PciTransport>> PciTransport::create(
 PciTransport::PciTransport(std::unique_ptr<virtio::Device> device, const PciTransportPowers& powers)
     : device_(std::move(device)),
       powers_(powers),
-      function_(attributes_of(*device_)),
+      function_(attributes_of(*device_, powers.model)),
       common_(*this, &PciTransport::read_common, &PciTransport::write_common),
       isr_(*this, &PciTransport::read_isr, &PciTransport::write_nothing),
       device_region_(*this, &PciTransport::read_device, &PciTransport::write_device),
       notify_(*this, &PciTransport::read_notify, &PciTransport::write_notify),
-      device_state_(device_->id().name, device_->features() | feature::notification_data, false,
+      legacy_(*this, &PciTransport::read_legacy, &PciTransport::write_legacy),
+      device_state_(device_->id().name, features_of(*device_, powers.model), !modern(),
                     device_->feature_dependencies()),
       bad_width_(device_->id().name, "common configuration accessed with a wrong width"),
       bad_queue_write_(device_->id().name, "queue register written out of turn or range"),
@@ -218,9 +249,12 @@ void PciTransport::enable_queue(Slot& slot) {
         bad_queue_write_.report(pci_layout::common::queue_enable);
         return;
     }
-    if (!slot.registers.enable() || !late) {
-        return;
+    if (slot.registers.enable() && late) {
+        enable_late(slot);
     }
+}
+
+void PciTransport::enable_late(Slot& slot) {
     if (auto queue = activate_queue(index_of(slot))) {
         if (held_) {
             held_queues_.push_back(std::move(*queue));
@@ -236,6 +270,11 @@ void PciTransport::reset_queue(Slot& slot) {
         bad_queue_write_.report(pci_layout::common::queue_reset);
         return;
     }
+    take_back(slot);
+    slot.vector = pci_layout::no_vector;
+}
+
+void PciTransport::take_back(Slot& slot) {
     if (slot.registers.running() && active_) {
         const auto index = static_cast<std::uint16_t>(index_of(slot));
         std::erase_if(held_queues_, [&](const RunningQueue& held) { return held.index == index; });
@@ -245,7 +284,10 @@ void PciTransport::reset_queue(Slot& slot) {
         ring_out(slot);
     }
     slot.registers.reset();
-    slot.vector = pci_layout::no_vector;
+}
+
+bool PciTransport::legacy_driver() const {
+    return !modern() && !device_state_.negotiated(feature::version_1);
 }
 
 void PciTransport::need_reset() {

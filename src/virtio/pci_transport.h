@@ -24,15 +24,19 @@
 #include "virtio/pci_layout.h"
 #include "virtio/queue_config.h"
 
-// Virtio over PCI (Virtio 1.3, 4.1), modern devices.
+// Virtio over PCI (Virtio 1.3, 4.1): modern, transitional and legacy devices.
 //
 // Models: all five capabilities with the configuration access window, MSI-X with a vector for each
 // queue and one for configuration changes, or one MSI vector, INTx with the ISR register, queue
 // reset, notification data; DMA only while the driver lets the function master the bus.
-// Leaves out: transitional and legacy devices, the administration queue, shared memory regions,
-// resuming a restored queue (a restored driver is asked to reset).
+// Leaves out: the administration queue, shared memory regions, legacy drivers that use a device
+// before DRIVER_OK, resuming a restored queue (a restored driver is asked to reset).
 // Differs on purpose: from acrn-dm in checking whatever the driver writes.
 namespace cupule::virtio {
+
+/// Which interfaces a device shows (4.1.4.8, 4.1.4.10). The legacy one has the ids and the I/O BAR
+/// that acrn-dm's devices have.
+enum class PciTransportModel : std::uint8_t { modern, transitional, legacy };
 
 /// What a transport is made from; all of it outlives the transport.
 struct PciTransportPowers {
@@ -46,6 +50,8 @@ struct PciTransportPowers {
     /// One MSI vector instead of MSI-X (acrn-dm's --virtio_msi). Its message comes with the ISR
     /// register set, as INTx does: Virtio 1.3 knows nothing between the two.
     bool msi_only = false;
+    /// All but modern: only devices of the types that were there before Virtio 1.0.
+    PciTransportModel model = PciTransportModel::modern;
 };
 
 /// A virtio device on a PCI bus: owns the device, its registers and the bells of its queues. All
@@ -56,7 +62,7 @@ class PciTransport : public snapshot::Device,
                      private pci::VectorObserver,
                      private DeviceEvents {
   public:
-    /// Fails when the host has no eventfds left.
+    /// Fails when the host has no eventfds left, or the device type has no legacy interface.
     static base::Result<std::unique_ptr<PciTransport>> create(
         std::unique_ptr<virtio::Device> device, const PciTransportPowers& powers);
     /// Stops the device. The processors are parked; takes the monitor.
@@ -146,6 +152,13 @@ class PciTransport : public snapshot::Device,
     std::uint64_t read_notify(std::uint64_t offset, unsigned size);
     void write_notify(std::uint64_t offset, unsigned size, std::uint64_t value);
 
+    // pci_legacy.cc
+    std::uint64_t read_legacy(std::uint64_t offset, unsigned size);
+    void write_legacy(std::uint64_t offset, unsigned size, std::uint64_t value);
+    std::uint64_t legacy_register(std::uint64_t offset);
+    void write_legacy_queue(std::uint64_t page_number);
+    std::uint64_t legacy_device_offset() const;
+
     // pci_transport.cc: the life of device and queues
     void write_status(std::uint8_t value);
     void start();
@@ -153,6 +166,10 @@ class PciTransport : public snapshot::Device,
     void reset_device();
     void enable_queue(Slot& slot);
     void reset_queue(Slot& slot);
+    void enable_late(Slot& slot);
+    void take_back(Slot& slot);
+    bool modern() const { return powers_.model == PciTransportModel::modern; }
+    bool legacy_driver() const;
     base::Result<void> hand_over(std::vector<RunningQueue> queues);
     void follow_bus_master();
     void need_reset();
@@ -164,6 +181,7 @@ class PciTransport : public snapshot::Device,
     void ring_in(Slot& slot);
     void ring_out(Slot& slot);
     void update_doorbell(Slot& slot);
+    std::optional<io::Doorbell> doorbell_of(const Slot& slot) const;
     void update_route(Slot& slot);
     void interrupt_queue(Slot& slot);
     void interrupt_config();
@@ -190,6 +208,7 @@ class PciTransport : public snapshot::Device,
     Region isr_;
     Region device_region_;
     Region notify_;
+    Region legacy_;
     pci::BarRegions structures_;
     pci::BarRegions msix_regions_;
     std::uint16_t window_ = 0;
@@ -204,6 +223,7 @@ class PciTransport : public snapshot::Device,
     /// What each MSI-X vector sends now.
     std::vector<std::optional<irq::MsiMessage>> messages_;
     std::optional<std::uint64_t> structures_at_;
+    std::optional<std::uint64_t> legacy_at_;
 
     /// Signalled by workers when there is news; says nothing by itself.
     base::FileDescriptor news_;

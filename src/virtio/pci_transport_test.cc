@@ -164,6 +164,17 @@ class PciTransportTest : public ::testing::Test {
     std::unique_ptr<VirtioDriver> driver_;
 };
 
+TEST(PciTransportModels, OnlyOldDeviceTypesHaveALegacyInterface) {
+    VirtioPciBench bench{std::make_unique<EchoDevice>()};
+    const auto refused = PciTransport::create(std::make_unique<EchoDevice>(),
+                                              {.memory = *bench.memory,
+                                               .loop = *bench.loop,
+                                               .monitor = bench.monitor,
+                                               .messages = bench.messages,
+                                               .model = PciTransportModel::transitional});
+    EXPECT_FALSE(refused.has_value());
+}
+
 TEST_F(PciTransportTest, IdentifiesItselfAsAModernDevice) {
     EXPECT_EQ(bench_.read_config(0, 4), 0x106A'1AF4U);
     EXPECT_EQ(bench_.read_config(0x2C, 4), 0x002A'1AF4U);

@@ -366,6 +366,50 @@ TEST_P(VirtioBlkTest, RequestsGoOnWhereDmaWasStopped) {
     EXPECT_EQ(driver_->violation(), "");
 }
 
+TEST_P(VirtioBlkTest, ALegacyDriverReadsAndWritesThroughPorts) {
+    if (GetParam() != version_1) {
+        GTEST_SKIP() << "legacy rings are split";
+    }
+    using virtio::PciTransportModel;
+    for (const auto model : {PciTransportModel::transitional, PciTransportModel::legacy}) {
+        bench_ = std::make_unique<testing::VirtioPciBench>(
+            std::make_unique<VirtioBlk>(VirtioBlkSpec{}, &store_, workers_), nullptr, false, model);
+        EXPECT_EQ(bench_->read_config(0, 4), 0x1001'1AF4U);
+        EXPECT_EQ(bench_->read_config(0x2C, 4), 0x0002'1AF4U);
+        EXPECT_EQ(bench_->read_config(8, 1), 0U);
+        bench_->write_legacy(0x12, 1, 3);
+        EXPECT_NE(bench_->read_legacy(0, 4) & base::bit(9), 0U);
+        bench_->write_legacy(4, 4, base::bit(9));
+        bench_->write_legacy(0x0E, 2, 0);
+        EXPECT_EQ(bench_->read_legacy(0x0C, 2), 256U);
+        options_ = {.features = 0, .size = 256, .base = {0x1'0000}};
+        driver_ = std::make_unique<VirtioDriver>(*bench_->memory, options_);
+        bench_->write_legacy(8, 4, 0x10);
+        EXPECT_EQ(bench_->read_legacy(8, 4), 0x10U);
+        bench_->write_legacy(0x12, 1, 7);
+        EXPECT_EQ(bench_->read_legacy(0x12, 1), 7U);
+        EXPECT_EQ(bench_->read_legacy(0x14, 8), disk_bytes / 512);
+        for (const std::uint32_t type : {1U, 0U}) {
+            ASSERT_TRUE(submit(type, 2, 512, type == 0));
+            driver_->publish();
+            bench_->write_legacy(0x10, 2, 0);
+            for (int i = 0; i < failure_ms && !driver_->collect(); ++i) {
+                poll(nullptr, 0, 1);
+            }
+            EXPECT_EQ(bench_->memory->load<std::uint8_t>({status_at}), 0);
+        }
+        EXPECT_EQ(driver_->outstanding(), 0U);
+        bench_->loop->run_once(0);
+        EXPECT_TRUE(bench_->line.level);
+        EXPECT_EQ(bench_->read_legacy(0x13, 1), 1U);
+        EXPECT_FALSE(bench_->line.level);
+        bench_->write_legacy(8, 4, 0);  // the queue is taken back
+        EXPECT_EQ(bench_->read_legacy(8, 4), 0U);
+        bench_->write_legacy(0x12, 1, 0);
+        EXPECT_FALSE(bench_->transport->active());
+    }
+}
+
 TEST_P(VirtioBlkTest, PollingServesWithoutBeingAsked) {
     start({.poll_ns_max = 1'000'000});
     for (int i = 0; i < 300; ++i) {

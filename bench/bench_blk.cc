@@ -1,0 +1,206 @@
+// virtio-blk with a file behind it: 4 KiB random reads by an in-process driver that polls, against
+// pread (depth 1) and io_uring by hand (depth 32) of the same file in the same program. The device
+// runs on its worker and sleeps between requests, as in a virtual machine.
+//
+//     build/release/bench/bench_blk --benchmark_counters_tabular=true
+//
+// BLK_FILE names the file; without it one of 64 MiB is made in the temporary directory, so that
+// all of it is in the page cache and the figures are the cost of the path, not of a disk.
+
+#include <benchmark/benchmark.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "backend/block_store.h"
+#include "backend/uring_block_queue.h"
+#include "base/assert.h"
+#include "device/storage/virtio_blk.h"
+#include "testing/virtio_driver.h"
+#include "testing/virtio_pci_bench.h"
+#include "virtio/features.h"
+
+namespace cupule {
+namespace {
+
+using testing::VirtioDriver;
+
+constexpr std::uint64_t block = 4096;
+constexpr std::uint64_t made_bytes = 64 << 20;
+constexpr unsigned depth_max = 32;
+
+/// The file all of them read.
+class TestFile {
+  public:
+    TestFile() {
+        const char* given = std::getenv("BLK_FILE");
+        path_ = given != nullptr ? given : "/tmp/bench_blk_XXXXXX";
+        if (given == nullptr) {
+            made_ = true;
+            const base::FileDescriptor file(mkstemp(path_.data()));
+            const std::string megabyte(1 << 20, 'x');
+            for (std::uint64_t at = 0; at < made_bytes; at += megabyte.size()) {
+                CUPULE_ASSERT(write(file.get(), megabyte.data(), megabyte.size()) > 0);
+            }
+        }
+        store_ = std::move(*backend::FileBlockStore::open({.path = path_, .read_only = true}));
+    }
+    ~TestFile() {
+        if (made_) {
+            unlink(path_.c_str());
+        }
+    }
+    backend::BlockStore& store() { return *store_; }
+    const std::string& path() const { return path_; }
+    std::uint64_t random_block() { return random_() % (store_->size() / block); }
+
+  private:
+    std::string path_;
+    bool made_ = false;
+    std::unique_ptr<backend::BlockStore> store_;
+    std::mt19937_64 random_{7};
+};
+
+TestFile& file() {
+    static TestFile instance;
+    return instance;
+}
+
+void report(benchmark::State& state) {
+    state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()));
+}
+
+void BM_Pread(benchmark::State& state) {
+    const auto descriptor = *base::open_file(file().path(), O_RDONLY);
+    std::array<char, block> buffer{};
+    for (auto _ : state) {
+        const auto at = static_cast<off_t>(file().random_block() * block);
+        CUPULE_ASSERT(pread(descriptor.get(), buffer.data(), block, at) == block);
+    }
+    report(state);
+}
+
+void BM_UringAlone(benchmark::State& state) {
+    const auto depth = static_cast<unsigned>(state.range(0));
+    const auto descriptor = *base::open_file(file().path(), O_RDONLY);
+    auto queue = backend::make_uring_block_queue({.fd = descriptor.get()}, file().store(), depth);
+    if (!queue) {
+        state.SkipWithError(queue.error().message.c_str());
+        return;
+    }
+    std::vector<std::array<char, block>> buffers(depth);
+    std::vector<iovec> segments(depth);
+    const auto submit = [&](std::uint32_t token) {
+        segments[token] = {.iov_base = buffers[token].data(), .iov_len = block};
+        CUPULE_ASSERT((*queue)->submit({.operation = backend::BlockOperation::read,
+                                        .at = file().random_block() * block,
+                                        .bytes = block,
+                                        .segments = std::span(&segments[token], 1),
+                                        .token = token}));
+    };
+    for (std::uint32_t token = 0; token < depth; ++token) {
+        submit(token);
+    }
+    std::array<backend::BlockCompletion, depth_max> done;
+    std::size_t ready = 0;
+    for (auto _ : state) {
+        while (ready == 0) {
+            (*queue)->kick();
+            ready = (*queue)->collect(done);
+        }
+        submit(done[--ready].token);
+    }
+    for (std::size_t left = depth - ready; left != 0;) {
+        (*queue)->wait();
+        left -= (*queue)->collect(done);
+    }
+    report(state);
+}
+
+/// The device on its bus with a driver that keeps `depth` reads outstanding.
+class Guest {
+  public:
+    Guest(unsigned depth, std::uint64_t poll_ns_max) : depth_(depth) {
+        event::Worker* const workers[] = {worker_.get()};
+        bench_ = std::make_unique<testing::VirtioPciBench>(std::make_unique<device::VirtioBlk>(
+            device::VirtioBlkSpec{.read_only = true, .poll_ns_max = poll_ns_max}, &file().store(),
+            workers));
+        driver_ = std::make_unique<VirtioDriver>(*bench_->memory, options_);
+        CUPULE_ASSERT(bench_->negotiate(options_.features));
+        bench_->set_queue(0, driver_->geometry());
+        bench_->drive();
+        driver_->disable_interrupts();
+        for (std::uint64_t token = 0; token < depth_; ++token) {
+            submit(token);
+        }
+    }
+    ~Guest() { bench_.reset(); }
+
+    /// One read ends, the next begins. What is submitted in one go is published in one go.
+    void step() {
+        for (;;) {
+            if (const auto used = driver_->collect()) {
+                submit(used->token);
+                return;
+            }
+            if (driver_->publish()) {
+                bench_->notify(0);
+            }
+        }
+    }
+    virtio::QueueReport report() const { return bench_->transport->device().report()[0]; }
+
+  private:
+    void submit(std::uint64_t token) {
+        const std::uint64_t header = 0x10'0000 + token * 64;
+        const std::uint64_t data = 0x20'0000 + token * block;
+        CUPULE_ASSERT(bench_->memory->store<std::uint64_t>({header}, 0) &&
+                      bench_->memory->store<std::uint64_t>({header + 8},
+                                                           file().random_block() * block / 512));
+        const std::array<VirtioDriver::Buffer, 3> buffers{
+            {{.address = {header}, .length = 16},
+             {.address = {data}, .length = block, .writable = true},
+             {.address = {header + 32}, .length = 1, .writable = true}}};
+        CUPULE_ASSERT(driver_->submit(buffers, token));
+    }
+
+    unsigned depth_;
+    VirtioDriver::Options options_{
+        .features = virtio::feature::version_1 | virtio::feature::event_idx,
+        .size = 256,
+        .base = {0x1'0000}};
+    std::unique_ptr<event::Worker> worker_ = *event::Worker::create("bench");
+    std::unique_ptr<testing::VirtioPciBench> bench_;
+    std::unique_ptr<VirtioDriver> driver_;
+};
+
+void BM_VirtioBlk(benchmark::State& state) {
+    Guest guest(static_cast<unsigned>(state.range(0)), static_cast<std::uint64_t>(state.range(1)));
+    for (auto _ : state) {
+        guest.step();
+    }
+    report(state);
+    const virtio::QueueReport counts = guest.report();
+    state.counters["kicks_per_1000"] =
+        static_cast<double>(1000 * counts.kicks) / static_cast<double>(counts.requests);
+}
+
+BENCHMARK(BM_Pread)->UseRealTime();
+BENCHMARK(BM_UringAlone)->Arg(1)->Arg(depth_max)->ArgName("depth")->UseRealTime();
+BENCHMARK(BM_VirtioBlk)
+    ->Args({1, 0})
+    ->Args({1, 50'000})
+    ->Args({depth_max, 0})
+    ->Args({depth_max, 50'000})
+    ->ArgNames({"depth", "poll_ns"})
+    ->UseRealTime();
+
+}  // namespace
+}  // namespace cupule
+
+BENCHMARK_MAIN();
