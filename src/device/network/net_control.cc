@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "device/network/net_config.h"
 #include "device/network/virtio_net_registers.h"
 
 namespace cupule::device {
@@ -15,14 +16,6 @@ struct CommandHeader {
 };
 
 constexpr std::uint16_t vlan_max = 4095;
-
-MacAddress address_of(std::uint64_t packed) {
-    MacAddress address;
-    for (std::size_t i = 0; i < address.size(); ++i) {
-        address[i] = static_cast<std::uint8_t>(packed >> (8 * i));
-    }
-    return address;
-}
 
 /// A count and as many addresses. False when they are cut short; `all` when they are too many.
 bool read_table(virtio::ChainReader& reader, std::vector<MacAddress>& table, bool& all) {
@@ -43,20 +36,10 @@ bool read_table(virtio::ChainReader& reader, std::vector<MacAddress>& table, boo
 
 }  // namespace
 
-backend::NetOffloads guest_offloads(std::uint64_t features) {
-    using namespace net;
-    const std::uint64_t uso = feature::guest_uso4 | feature::guest_uso6;
-    return {.checksum = (features & feature::guest_csum) != 0,
-            .tso4 = (features & feature::guest_tso4) != 0,
-            .tso6 = (features & feature::guest_tso6) != 0,
-            .tso_ecn = (features & feature::guest_ecn) != 0,
-            .uso = (features & uso) == uso};
-}
-
 void NetControl::begin(std::uint64_t negotiated) {
     negotiated_ = negotiated;
     filter_ = NetFilter{};
-    filter_.own = address_of(mac_);
+    filter_.own = net::unpack(mac_);
     filter_.by_vlan = this->negotiated(net::feature::ctrl_vlan);
     if (filter_.by_vlan) {
         apply_filter();
@@ -139,11 +122,7 @@ bool NetControl::set_address(virtio::ChainReader& reader) {
     if (!address) {
         return false;
     }
-    std::uint64_t packed = 0;
-    for (std::size_t i = 0; i < address->size(); ++i) {
-        packed |= std::uint64_t{(*address)[i]} << (8 * i);
-    }
-    mac_ = packed;
+    mac_ = net::pack(*address);
     filter_.own = *address;
     apply_filter();
     return true;
@@ -175,7 +154,7 @@ bool NetControl::set_offloads(virtio::ChainReader& reader) {
     if (!wanted || (*wanted & ~(negotiated_ & net::feature::guest_offloads)) != 0) {
         return false;
     }
-    pairs_.front()->set_receive_offloads(guest_offloads(*wanted));
+    pairs_.front()->set_receive_offloads(net::guest_offloads(*wanted));
     return true;
 }
 

@@ -40,7 +40,4 @@ class NetControl : public virtio::RequestHandler {
     NetFilter filter_;
 };
 
-/// Work that the guest takes from us, from feature bits.
-backend::NetOffloads guest_offloads(std::uint64_t features);
-
 }  // namespace cupule::device
