@@ -122,7 +122,10 @@ class TapPort : public NetPort {
     void set_receive_offloads(const NetOffloads& offloads) override {
         queue_.set_receive_offloads(offloads);
     }
-    void set_attached(bool attached) override { queue_.set_attached(attached); }
+    void set_attached(bool attached) override {
+        attached_ = queue_.set_attached(attached);
+        update_watch();
+    }
     bool link_up() const override { return link_up_; }
 
     Sent send(std::span<const iovec> frame) override {
@@ -152,7 +155,8 @@ class TapPort : public NetPort {
   private:
     void update_watch() {
         const std::uint32_t events =
-            link_up_ ? (wanted_ ? EPOLLIN : 0U) | (room_owed_ ? EPOLLOUT : 0U) : 0U;
+            // A detached queue is an error to poll, all the time.
+            link_up_ && attached_ ? (wanted_ ? EPOLLIN : 0U) | (room_owed_ ? EPOLLOUT : 0U) : 0U;
         if (std::exchange(watched_, events) != events) {
             watch_->set_events(events);
         }
@@ -184,6 +188,7 @@ class TapPort : public NetPort {
     NetPortEvents* events_ = nullptr;
     bool wanted_ = false;
     bool room_owed_ = false;
+    bool attached_ = true;
     bool link_up_ = true;
 };
 
@@ -203,11 +208,13 @@ void TapQueue::set_receive_offloads(const NetOffloads& offloads) {
     }
 }
 
-void TapQueue::set_attached(bool attached) {
-    ifreq request{};
-    request.ifr_flags = attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE;
-    // A tap with one queue refuses; it is always attached.
-    static_cast<void>(ioctl(fd(), TUNSETQUEUE, &request));
+bool TapQueue::set_attached(bool attached) {
+    if (attached_ != attached) {
+        ifreq request{};
+        request.ifr_flags = attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE;
+        attached_ = ioctl(fd(), TUNSETQUEUE, &request) == 0 ? attached : attached_;
+    }
+    return attached_;
 }
 
 base::Result<std::vector<base::FileDescriptor>> open_tap(const std::string& name, unsigned queues) {

@@ -33,10 +33,12 @@ class TapQueue {
     const NetOffloads& offloads() const { return offloads_; }
     /// For all queues of the tap.
     void set_receive_offloads(const NetOffloads& offloads);
-    void set_attached(bool attached);
+    /// Whether it is attached then: the one queue of a tap always is.
+    bool set_attached(bool attached);
 
   private:
     base::FileDescriptor queue_;
+    bool attached_ = true;
     NetOffloads offloads_{
         .checksum = true, .tso4 = true, .tso6 = true, .tso_ecn = true, .uso = false};
 };

@@ -41,7 +41,14 @@ void NetControl::begin(std::uint64_t negotiated) {
     filter_ = NetFilter{};
     filter_.own = net::unpack(mac_);
     filter_.by_vlan = this->negotiated(net::feature::ctrl_vlan);
-    if (filter_.by_vlan) {
+    attached_pairs_ = 1;
+    offloads_ = negotiated & net::feature::guest_offloads;
+}
+
+void NetControl::apply() {
+    apply_pairs();
+    pairs_.front()->set_receive_offloads(net::guest_offloads(offloads_));
+    if (negotiated(net::feature::ctrl_vq)) {
         apply_filter();
     }
 }
@@ -143,10 +150,15 @@ bool NetControl::set_pairs(virtio::ChainReader& reader) {
     if (!count || *count < 1 || *count > pairs_.size()) {
         return false;
     }
-    for (std::size_t i = 0; i < pairs_.size(); ++i) {
-        pairs_[i]->set_attached(i < *count);
-    }
+    attached_pairs_ = *count;
+    apply_pairs();
     return true;
+}
+
+void NetControl::apply_pairs() {
+    for (std::size_t i = 0; i < pairs_.size(); ++i) {
+        pairs_[i]->set_attached(i < attached_pairs_);
+    }
 }
 
 bool NetControl::set_offloads(virtio::ChainReader& reader) {
@@ -154,7 +166,8 @@ bool NetControl::set_offloads(virtio::ChainReader& reader) {
     if (!wanted || (*wanted & ~(negotiated_ & net::feature::guest_offloads)) != 0) {
         return false;
     }
-    pairs_.front()->set_receive_offloads(net::guest_offloads(*wanted));
+    offloads_ = *wanted;
+    pairs_.front()->set_receive_offloads(net::guest_offloads(offloads_));
     return true;
 }
 

@@ -94,10 +94,12 @@ base::Result<void> VirtioNet::activate(std::uint64_t negotiated,
     events_ = &events;
     for (const auto& pair : pairs_) {
         pair->open(rules(), events);
-        pair->set_attached(pair == pairs_.front());
     }
-    pairs_.front()->set_receive_offloads(guest_offloads(negotiated));
-    control_->begin(negotiated);
+    // The driver's wishes outlive a pause, not a reset.
+    if (!std::exchange(begun_, true)) {
+        control_->begin(negotiated);
+    }
+    control_->apply();
     for (virtio::RunningQueue& queue : queues) {
         if (auto result = start(std::move(queue)); !result) {
             static_cast<void>(deactivate());
@@ -160,6 +162,7 @@ void VirtioNet::start_queue(virtio::RunningQueue queue) {
 
 void VirtioNet::reset() {
     negotiated_ = 0;
+    begun_ = false;
     mac_ = spec_mac_;
 }
 
