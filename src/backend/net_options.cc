@@ -166,6 +166,10 @@ base::Result<NetOptions> parse_net_options(std::string_view text) {
     while (!rest.empty()) {
         CUPULE_TRY(parse_word(take_word(rest, ','), options));
     }
+    if (options.vhost && options.queues > 1) {
+        return base::fail("vhost has one queue pair here: leave out vhost or queues={}",
+                          options.queues);
+    }
     return options;
 }
 

@@ -282,14 +282,13 @@ TEST_F(NetPortTest, ATapThatCannotBeOpenedIsAnErrorThatNamesIt) {
 // Options.
 
 TEST(NetOptions, ReadsTheGrammar) {
-    const auto tap = parse_net_options("tap=tap0,vhost,mac_seed=one,mtu=9000,queues=4");
+    const auto tap = parse_net_options("tap=tap0,mac_seed=one,mtu=9000,queues=4");
     ASSERT_TRUE(tap.has_value()) << tap.error().message;
-    EXPECT_EQ(*tap, (NetOptions{.kind = NetKind::tap,
-                                .name = "tap0",
-                                .mac_seed = "one",
-                                .mtu = 9000,
-                                .queues = 4,
-                                .vhost = true}));
+    EXPECT_EQ(
+        *tap,
+        (NetOptions{
+            .kind = NetKind::tap, .name = "tap0", .mac_seed = "one", .mtu = 9000, .queues = 4}));
+    EXPECT_TRUE(parse_net_options("tap=tap0,vhost,mac_seed=one")->vhost);
     const auto old = parse_net_options("tap_old,mac=00:16:3E:0a:b:C0");
     ASSERT_TRUE(old.has_value());
     EXPECT_EQ(old->name, "tap_old");
@@ -325,6 +324,7 @@ TEST(NetOptions, RefusesWhatItDoesNotUnderstandAndNamesIt) {
                                                           {"user,mtu=70000", "65535"},
                                                           {"user,queues=2", "tap"},
                                                           {"tap=t,queues=17", "16"},
+                                                          {"tap=t,vhost,queues=2", "queues=2"},
                                                           {"user,vhost", "tap"},
                                                           {"tap=t,hostfwd=tcp::1-:2", "hostfwd"},
                                                           {"user,hostfwd=tcp:1-2", "tcp::2222"},

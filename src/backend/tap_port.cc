@@ -109,37 +109,27 @@ void switch_on(const std::string& name) {
 
 class TapPort : public NetPort {
   public:
-    explicit TapPort(base::FileDescriptor queue) : queue_(std::move(queue)) {
-        // A kernel before 6.2 refuses USO.
-        NetOffloads with_uso = offloads_;
-        with_uso.uso = true;
-        offloads_.uso = ioctl(queue_.get(), TUNSETOFFLOAD, to_tun(with_uso)) == 0;
-        set_receive_offloads({});
-    }
+    explicit TapPort(base::FileDescriptor queue) : queue_(std::move(queue)) {}
 
     base::Result<void> start(event::EventLoop& loop, event::Monitor& monitor) {
-        CUPULE_TRY_ASSIGN(watch_, loop.watch(queue_.get(), 0, monitor,
+        CUPULE_TRY_ASSIGN(watch_, loop.watch(queue_.fd(), 0, monitor,
                                              [this](std::uint32_t events) { ready(events); }));
         watch_->set_events(0);
         return {};
     }
 
-    NetOffloads offloads() const override { return offloads_; }
+    NetOffloads offloads() const override { return queue_.offloads(); }
     void set_receive_offloads(const NetOffloads& offloads) override {
-        if (ioctl(queue_.get(), TUNSETOFFLOAD, to_tun(offloads)) < 0) {
-            base::log_warning("tap: offloads cannot be set: {}", base::errno_text(errno));
-        }
+        queue_.set_receive_offloads(offloads);
     }
     void set_attached(bool attached) override {
-        ifreq request{};
-        request.ifr_flags = attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE;
-        // A tap with one queue refuses; it is always attached.
-        static_cast<void>(ioctl(queue_.get(), TUNSETQUEUE, &request));
+        attached_ = queue_.set_attached(attached);
+        update_watch();
     }
     bool link_up() const override { return link_up_; }
 
     Sent send(std::span<const iovec> frame) override {
-        const ssize_t count = writev(queue_.get(), frame.data(), static_cast<int>(frame.size()));
+        const ssize_t count = writev(queue_.fd(), frame.data(), static_cast<int>(frame.size()));
         if (count < 0 && errno == EAGAIN) {
             room_owed_ = true;
             update_watch();
@@ -148,7 +138,7 @@ class TapPort : public NetPort {
         return Sent::done;  // EIO (switched off) and EINVAL (a header it refuses): lost
     }
     std::size_t receive(std::span<const iovec> to) override {
-        const ssize_t count = readv(queue_.get(), to.data(), static_cast<int>(to.size()));
+        const ssize_t count = readv(queue_.fd(), to.data(), static_cast<int>(to.size()));
         return count > static_cast<ssize_t>(sizeof(NetHeader)) ? static_cast<std::size_t>(count)
                                                                : 0;
     }
@@ -165,7 +155,8 @@ class TapPort : public NetPort {
   private:
     void update_watch() {
         const std::uint32_t events =
-            link_up_ ? (wanted_ ? EPOLLIN : 0U) | (room_owed_ ? EPOLLOUT : 0U) : 0U;
+            // A detached queue is an error to poll, all the time.
+            link_up_ && attached_ ? (wanted_ ? EPOLLIN : 0U) | (room_owed_ ? EPOLLOUT : 0U) : 0U;
         if (std::exchange(watched_, events) != events) {
             watch_->set_events(events);
         }
@@ -191,18 +182,40 @@ class TapPort : public NetPort {
         }
     }
 
-    base::FileDescriptor queue_;
+    TapQueue queue_;
     std::unique_ptr<event::FdWatch> watch_;
     std::uint32_t watched_ = 0;
-    NetOffloads offloads_{
-        .checksum = true, .tso4 = true, .tso6 = true, .tso_ecn = true, .uso = false};
     NetPortEvents* events_ = nullptr;
     bool wanted_ = false;
     bool room_owed_ = false;
+    bool attached_ = true;
     bool link_up_ = true;
 };
 
 }  // namespace
+
+TapQueue::TapQueue(base::FileDescriptor queue) : queue_(std::move(queue)) {
+    // A kernel before 6.2 refuses USO.
+    NetOffloads with_uso = offloads_;
+    with_uso.uso = true;
+    offloads_.uso = ioctl(fd(), TUNSETOFFLOAD, to_tun(with_uso)) == 0;
+    set_receive_offloads({});
+}
+
+void TapQueue::set_receive_offloads(const NetOffloads& offloads) {
+    if (ioctl(fd(), TUNSETOFFLOAD, to_tun(offloads)) < 0) {
+        base::log_warning("tap: offloads cannot be set: {}", base::errno_text(errno));
+    }
+}
+
+bool TapQueue::set_attached(bool attached) {
+    if (attached_ != attached) {
+        ifreq request{};
+        request.ifr_flags = attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE;
+        attached_ = ioctl(fd(), TUNSETQUEUE, &request) == 0 ? attached : attached_;
+    }
+    return attached_;
+}
 
 base::Result<std::vector<base::FileDescriptor>> open_tap(const std::string& name, unsigned queues) {
     const std::string macvtap = macvtap_device(name);

@@ -23,6 +23,26 @@ base::Result<std::vector<base::FileDescriptor>> open_tap(const std::string& name
 /// may have any.
 std::optional<std::array<std::uint8_t, 6>> macvtap_address(const std::string& name);
 
+/// A queue of a tap: what does not move frames. Any thread, one at a time.
+class TapQueue {
+  public:
+    explicit TapQueue(base::FileDescriptor queue);
+
+    int fd() const { return queue_.get(); }
+    /// What the kernel takes and gives, as NetPort has it.
+    const NetOffloads& offloads() const { return offloads_; }
+    /// For all queues of the tap.
+    void set_receive_offloads(const NetOffloads& offloads);
+    /// Whether it is attached then: the one queue of a tap always is.
+    bool set_attached(bool attached);
+
+  private:
+    base::FileDescriptor queue_;
+    bool attached_ = true;
+    NetOffloads offloads_{
+        .checksum = true, .tso4 = true, .tso6 = true, .tso_ecn = true, .uso = false};
+};
+
 /// A queue of a tap as a port. On the thread of `loop`; loop and monitor outlive it.
 base::Result<std::unique_ptr<NetPort>> make_tap_port(base::FileDescriptor queue,
                                                      event::EventLoop& loop,

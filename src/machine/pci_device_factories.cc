@@ -15,6 +15,7 @@ struct Entry {
 
 // One line a device, sorted by name.
 constexpr auto factories = std::to_array<Entry>({
+    {"vhost-vsock", make_vhost_vsock},
     {"virtio-balloon", make_virtio_balloon},
     {"virtio-blk", make_virtio_blk},
     {"virtio-console", make_virtio_console},

@@ -3,11 +3,12 @@
 
 #include "backend/net_options.h"
 #include "backend/tap_port.h"
-#include "base/log.h"
+#include "device/network/vhost_net.h"
 #include "device/network/virtio_net.h"
 #include "event/worker.h"
 #include "machine/virtio_endpoint.h"
 #include "machine/virtio_endpoints.h"
+#include "virtio/vhost_kernel.h"
 
 namespace cupule::machine {
 namespace {
@@ -24,10 +25,6 @@ class NetEndpoint : public VirtioEndpoint {
     }
 
     base::Result<void> open(const backend::NetOptions& options, const SlotOptions& slot) {
-        if (options.vhost) {
-            base::log_warning("{}: vhost is not in this build; frames pass through this process",
-                              place_of(slot));
-        }
         for (unsigned i = 0; i < options.queues; ++i) {
             // The host shows 15 bytes: "net 31:7 q15".
             CUPULE_TRY_ASSIGN(auto worker, event::Worker::create(fmt::format(
@@ -40,6 +37,23 @@ class NetEndpoint : public VirtioEndpoint {
 
     std::vector<std::unique_ptr<event::Worker>> workers;
     std::vector<std::unique_ptr<backend::NetPort>> ports;
+};
+
+/// A tap and the kernel's thread for it.
+class VhostNetEndpoint : public VirtioEndpoint {
+  public:
+    explicit VhostNetEndpoint(hypervisor::Vm& vm) : VirtioEndpoint(vm) {}
+    ~VhostNetEndpoint() override { transport.reset(); }
+
+    base::Result<void> open(const backend::NetOptions& options, const memory::GuestMemory& memory) {
+        CUPULE_TRY_ASSIGN(auto queues, backend::open_tap(options.name, 1));
+        tap = std::make_unique<backend::TapQueue>(std::move(queues.front()));
+        CUPULE_TRY_ASSIGN(kernel, virtio::VhostKernel::open("/dev/vhost-net", memory));
+        return {};
+    }
+
+    std::unique_ptr<backend::TapQueue> tap;
+    std::unique_ptr<virtio::VhostKernel> kernel;
 };
 
 /// What the user says, else what the back end demands, else acrn-dm's rule. Its seed is the virtual
@@ -58,6 +72,20 @@ backend::MacAddress address_of(const backend::NetOptions& options, const SlotOpt
     return backend::generated_mac(slot.slot, slot.function, seed);
 }
 
+base::Result<std::unique_ptr<Endpoint>> make_vhost_net(const backend::NetOptions& options,
+                                                       const SlotOptions& slot,
+                                                       const EndpointContext& context) {
+    auto endpoint = std::make_unique<VhostNetEndpoint>(context.vm);
+    if (const auto opened = endpoint->open(options, context.memory); !opened) {
+        return std::unexpected(opened.error().in(place_of(slot)));
+    }
+    const device::VhostNetSpec spec{.mac = address_of(options, slot, context.options.name),
+                                    .mtu = options.mtu};
+    CUPULE_TRY(endpoint->connect(
+        std::make_unique<device::VhostNet>(spec, *endpoint->kernel, *endpoint->tap), context));
+    return endpoint;
+}
+
 }  // namespace
 
 base::Result<std::unique_ptr<Endpoint>> make_virtio_net(const SlotOptions& slot,
@@ -65,6 +93,9 @@ base::Result<std::unique_ptr<Endpoint>> make_virtio_net(const SlotOptions& slot,
     const auto options = backend::parse_net_options(slot.options);
     if (!options) {
         return std::unexpected(options.error().in(place_of(slot)));
+    }
+    if (options->vhost) {
+        return make_vhost_net(*options, slot, context);
     }
     auto endpoint = std::make_unique<NetEndpoint>(context.vm);
     if (const auto opened = endpoint->open(*options, slot); !opened) {

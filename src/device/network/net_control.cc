@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "device/network/net_config.h"
 #include "device/network/virtio_net_registers.h"
 
 namespace cupule::device {
@@ -15,14 +16,6 @@ struct CommandHeader {
 };
 
 constexpr std::uint16_t vlan_max = 4095;
-
-MacAddress address_of(std::uint64_t packed) {
-    MacAddress address;
-    for (std::size_t i = 0; i < address.size(); ++i) {
-        address[i] = static_cast<std::uint8_t>(packed >> (8 * i));
-    }
-    return address;
-}
 
 /// A count and as many addresses. False when they are cut short; `all` when they are too many.
 bool read_table(virtio::ChainReader& reader, std::vector<MacAddress>& table, bool& all) {
@@ -43,22 +36,19 @@ bool read_table(virtio::ChainReader& reader, std::vector<MacAddress>& table, boo
 
 }  // namespace
 
-backend::NetOffloads guest_offloads(std::uint64_t features) {
-    using namespace net;
-    const std::uint64_t uso = feature::guest_uso4 | feature::guest_uso6;
-    return {.checksum = (features & feature::guest_csum) != 0,
-            .tso4 = (features & feature::guest_tso4) != 0,
-            .tso6 = (features & feature::guest_tso6) != 0,
-            .tso_ecn = (features & feature::guest_ecn) != 0,
-            .uso = (features & uso) == uso};
-}
-
 void NetControl::begin(std::uint64_t negotiated) {
     negotiated_ = negotiated;
     filter_ = NetFilter{};
-    filter_.own = address_of(mac_);
+    filter_.own = net::unpack(mac_);
     filter_.by_vlan = this->negotiated(net::feature::ctrl_vlan);
-    if (filter_.by_vlan) {
+    attached_pairs_ = 1;
+    offloads_ = negotiated & net::feature::guest_offloads;
+}
+
+void NetControl::apply() {
+    apply_pairs();
+    pairs_.front()->set_receive_offloads(net::guest_offloads(offloads_));
+    if (negotiated(net::feature::ctrl_vq)) {
         apply_filter();
     }
 }
@@ -139,11 +129,7 @@ bool NetControl::set_address(virtio::ChainReader& reader) {
     if (!address) {
         return false;
     }
-    std::uint64_t packed = 0;
-    for (std::size_t i = 0; i < address->size(); ++i) {
-        packed |= std::uint64_t{(*address)[i]} << (8 * i);
-    }
-    mac_ = packed;
+    mac_ = net::pack(*address);
     filter_.own = *address;
     apply_filter();
     return true;
@@ -164,10 +150,15 @@ bool NetControl::set_pairs(virtio::ChainReader& reader) {
     if (!count || *count < 1 || *count > pairs_.size()) {
         return false;
     }
-    for (std::size_t i = 0; i < pairs_.size(); ++i) {
-        pairs_[i]->set_attached(i < *count);
-    }
+    attached_pairs_ = *count;
+    apply_pairs();
     return true;
+}
+
+void NetControl::apply_pairs() {
+    for (std::size_t i = 0; i < pairs_.size(); ++i) {
+        pairs_[i]->set_attached(i < attached_pairs_);
+    }
 }
 
 bool NetControl::set_offloads(virtio::ChainReader& reader) {
@@ -175,7 +166,8 @@ bool NetControl::set_offloads(virtio::ChainReader& reader) {
     if (!wanted || (*wanted & ~(negotiated_ & net::feature::guest_offloads)) != 0) {
         return false;
     }
-    pairs_.front()->set_receive_offloads(guest_offloads(*wanted));
+    offloads_ = *wanted;
+    pairs_.front()->set_receive_offloads(net::guest_offloads(offloads_));
     return true;
 }
 

@@ -19,8 +19,10 @@ class NetControl : public virtio::RequestHandler {
     NetControl(std::span<const std::unique_ptr<NetPair>> pairs, std::atomic<std::uint64_t>& mac)
         : pairs_(pairs), mac_(mac) {}
 
-    /// DRIVER_OK, before the queue runs: what a driver finds.
+    /// DRIVER_OK after a reset, before the queue runs: what a driver finds.
     void begin(std::uint64_t negotiated);
+    /// Tells pairs and ports what the driver wants, before the queue runs.
+    void apply();
     std::uint32_t serve(const virtio::Chain& chain) override;
 
   private:
@@ -33,14 +35,15 @@ class NetControl : public virtio::RequestHandler {
     bool set_offloads(virtio::ChainReader& reader);
     bool negotiated(std::uint64_t feature) const { return (negotiated_ & feature) != 0; }
     void apply_filter();
+    void apply_pairs();
 
     std::span<const std::unique_ptr<NetPair>> pairs_;
     std::atomic<std::uint64_t>& mac_;
     std::uint64_t negotiated_ = 0;
     NetFilter filter_;
+    std::uint16_t attached_pairs_ = 1;
+    /// Feature bits: what the guest takes now.
+    std::uint64_t offloads_ = 0;
 };
-
-/// Work that the guest takes from us, from feature bits.
-backend::NetOffloads guest_offloads(std::uint64_t features);
 
 }  // namespace cupule::device

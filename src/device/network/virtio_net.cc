@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "device/network/net_config.h"
 #include "device/network/virtio_net_registers.h"
 #include "virtio/features.h"
 
@@ -20,34 +21,10 @@ constexpr std::uint16_t standard_mtu = 1500;
 constexpr std::size_t frame_overhead = 18;
 constexpr std::uint64_t mac_mask = base::mask(48);
 
-constexpr std::array dependencies{
-    virtio::FeatureDependency{.feature = feature::guest_tso4, .needs = feature::guest_csum},
-    virtio::FeatureDependency{.feature = feature::guest_tso6, .needs = feature::guest_csum},
-    virtio::FeatureDependency{.feature = feature::guest_uso4, .needs = feature::guest_csum},
-    virtio::FeatureDependency{.feature = feature::guest_uso6, .needs = feature::guest_csum},
-    virtio::FeatureDependency{.feature = feature::host_tso4, .needs = feature::csum},
-    virtio::FeatureDependency{.feature = feature::host_tso6, .needs = feature::csum},
-    virtio::FeatureDependency{.feature = feature::host_uso, .needs = feature::csum},
-    virtio::FeatureDependency{.feature = feature::ctrl_rx, .needs = feature::ctrl_vq},
-    virtio::FeatureDependency{.feature = feature::ctrl_rx_extra, .needs = feature::ctrl_vq},
-    virtio::FeatureDependency{.feature = feature::ctrl_vlan, .needs = feature::ctrl_vq},
-    virtio::FeatureDependency{.feature = feature::ctrl_mac_addr, .needs = feature::ctrl_vq},
-    virtio::FeatureDependency{.feature = feature::ctrl_guest_offloads, .needs = feature::ctrl_vq},
-    virtio::FeatureDependency{.feature = feature::mq, .needs = feature::ctrl_vq},
-};
-
-std::uint64_t packed(const MacAddress& mac) {
-    std::uint64_t result = 0;
-    for (std::size_t i = 0; i < mac.size(); ++i) {
-        result |= std::uint64_t{mac[i]} << (8 * i);
-    }
-    return result;
-}
-
 }  // namespace
 
 VirtioNet::VirtioNet(const VirtioNetSpec& spec, std::span<const NetPairPowers> pairs)
-    : spec_(spec), spec_mac_(packed(spec.mac)), mac_(spec_mac_) {
+    : spec_(spec), spec_mac_(pack(spec.mac)), mac_(spec_mac_) {
     CUPULE_ASSERT(!pairs.empty());
     for (const NetPairPowers& each : pairs) {
         pairs_.push_back(std::make_unique<NetPair>(each.worker, each.port, link_up_));
@@ -71,37 +48,20 @@ std::uint64_t VirtioNet::offered(const backend::NetOffloads& offloads) const {
                            feature::ctrl_rx_extra | feature::ctrl_vlan | feature::ctrl_mac_addr;
     result |= spec_.mtu != 0 ? feature::mtu : 0;
     result |= pairs_.size() > 1 ? feature::mq : 0;
-    if (!offloads.checksum) {
-        return result;
-    }
-    result |= feature::csum | feature::guest_csum | feature::ctrl_guest_offloads;
-    result |= offloads.tso4 ? feature::host_tso4 | feature::guest_tso4 : 0;
-    result |= offloads.tso6 ? feature::host_tso6 | feature::guest_tso6 : 0;
-    result |= offloads.tso_ecn ? feature::host_ecn | feature::guest_ecn : 0;
-    result |= offloads.uso ? feature::host_uso | feature::guest_uso4 | feature::guest_uso6 : 0;
-    return result;
+    result |= offloads.checksum ? feature::ctrl_guest_offloads : 0;
+    return result | offload_features(offloads);
 }
 
 std::span<const virtio::FeatureDependency> VirtioNet::feature_dependencies() const {
-    return dependencies;
+    return dependencies();
 }
 
 std::uint64_t VirtioNet::read_config(std::uint64_t offset, unsigned size) {
-    std::array<std::uint8_t, config::bytes> bytes{};
-    const auto put = [&bytes](std::uint64_t at, std::uint64_t value, unsigned count) {
-        for (unsigned i = 0; i < count; ++i) {
-            bytes[at + i] = static_cast<std::uint8_t>(value >> (8 * i));
-        }
-    };
-    put(config::mac, mac_, 6);
-    put(config::status, link_up_ ? config::link_up : 0U, 2);
-    put(config::max_virtqueue_pairs, pairs_.size(), 2);
-    put(config::mtu, spec_.mtu, 2);
-    std::uint64_t value = 0;
-    for (unsigned i = 0; i < size && offset < bytes.size() && offset + i < bytes.size(); ++i) {
-        value |= std::uint64_t{bytes[offset + i]} << (8 * i);
-    }
-    return value;
+    return net::read({.mac = mac_,
+                      .link_up = link_up_,
+                      .pairs = static_cast<std::uint16_t>(pairs_.size()),
+                      .mtu = spec_.mtu},
+                     offset, size);
 }
 
 void VirtioNet::write_config(std::uint64_t /*offset*/, unsigned /*size*/, std::uint64_t /*value*/) {
@@ -134,10 +94,12 @@ base::Result<void> VirtioNet::activate(std::uint64_t negotiated,
     events_ = &events;
     for (const auto& pair : pairs_) {
         pair->open(rules(), events);
-        pair->set_attached(pair == pairs_.front());
     }
-    pairs_.front()->set_receive_offloads(guest_offloads(negotiated));
-    control_->begin(negotiated);
+    // The driver's wishes outlive a pause, not a reset.
+    if (!std::exchange(begun_, true)) {
+        control_->begin(negotiated);
+    }
+    control_->apply();
     for (virtio::RunningQueue& queue : queues) {
         if (auto result = start(std::move(queue)); !result) {
             static_cast<void>(deactivate());
@@ -200,6 +162,7 @@ void VirtioNet::start_queue(virtio::RunningQueue queue) {
 
 void VirtioNet::reset() {
     negotiated_ = 0;
+    begun_ = false;
     mac_ = spec_mac_;
 }
 

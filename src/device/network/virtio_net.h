@@ -72,6 +72,8 @@ class VirtioNet : public virtio::Device {
     std::vector<virtio::QueueLimits> limits_;
     std::uint64_t negotiated_ = 0;
     virtio::DeviceEvents* events_ = nullptr;
+    /// The control queue's state belongs to the driver there is.
+    bool begun_ = false;
     /// Written by workers: what the configuration area shows.
     std::atomic<std::uint64_t> mac_;
     std::atomic<bool> link_up_{true};

@@ -473,6 +473,19 @@ TEST_P(VirtioNetTest, Class2_ResetsUnderTrafficLeaveNoWorkBehind) {
     }
 }
 
+TEST_P(VirtioNetTest, WhatTheDriverChoseOutlivesAPause) {
+    start(feature::ctrl_vq | feature::ctrl_rx);
+    EXPECT_EQ(command(net::control::rx_promisc, {0}), 0U);
+    give_buffer(1, 2048);
+    settle();
+    bench_->write_config(pci::config::command, 2, 2);  // no bus mastering
+    on_worker([&] { EXPECT_EQ(ports_[0].events, nullptr); });
+    used(0);  // the buffer that was held came back
+    bench_->write_config(pci::config::command, 2, 6);
+    EXPECT_FALSE(passes_in({2, 0, 0, 0, 0, 9}));
+    EXPECT_TRUE(passes_in(mac));
+}
+
 TEST_P(VirtioNetTest, AQueueCanBeResetAndStartedAgain) {
     start(virtio::feature::ring_reset | feature::mrg_rxbuf);
     give_buffer(1, 2048);

@@ -119,14 +119,19 @@ std::vector<virtio::RunningQueue> VirtioConsole::deactivate() {
                 back.push_back(std::move(*queue));
             }
         }
+        events_ = nullptr;
+    });
+    return back;
+}
+
+void VirtioConsole::reset() {
+    worker_.call([this] {
         messages_.clear();
         for (Port& port : ports_) {
             port.ready = false;
             port.port->set_guest_open(false);
         }
-        events_ = nullptr;
     });
-    return back;
 }
 
 std::optional<virtio::RunningQueue> VirtioConsole::stop_queue(std::uint16_t index) {

@@ -58,7 +58,7 @@ class VirtioConsole : public virtio::Device, private VirtioConsolePort::Listener
     std::vector<virtio::RunningQueue> deactivate() override;
     std::optional<virtio::RunningQueue> stop_queue(std::uint16_t index) override;
     void start_queue(virtio::RunningQueue queue) override;
-    void reset() override {}
+    void reset() override;
     void visit(snapshot::Visitor& /*visitor*/) override {}
 
     /// The size of the terminal behind all console ports changed. On the worker.

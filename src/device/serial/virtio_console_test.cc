@@ -191,6 +191,18 @@ TEST_P(VirtioConsoleTest, InputWaitsUntilTheGuestOpensThePort) {
     EXPECT_EQ(text(4), "early");
 }
 
+TEST_P(VirtioConsoleTest, AnOpenPortStaysOpenOverAPause) {
+    start(multiport);
+    introduce();
+    control(1, 6, 1);
+    bench_->write_config(pci::config::command, 2, 2);  // no bus mastering
+    bench_->write_config(pci::config::command, 2, 6);
+    give(4, 3, 100);
+    settle();
+    on_worker([&] { channels_[1].send("in"); });
+    EXPECT_EQ(text(4), "in");
+}
+
 TEST_P(VirtioConsoleTest, OutputWaitsForRoomAndNothingIsLost) {
     start(0);
     on_worker([&] { channels_[0].room = 3; });
