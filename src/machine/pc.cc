@@ -197,7 +197,9 @@ base::Result<void> Pc::reset() {
     suspended_ = false;
     parts_.reset_all();
     CUPULE_TRY(vm_->reset());
+    CUPULE_TRY(wiring_->pci->memory_leaves());
     CUPULE_TRY(memory_->discard_all());
+    CUPULE_TRY(wiring_->pci->memory_returns());
     CUPULE_TRY(prepare_boot());
     return start();
 }
