@@ -1,17 +1,16 @@
 #pragma once
 
-#include <map>
 #include <memory>
-#include <string>
+#include <optional>
 #include <vector>
 
+#include "acpi/table.h"
 #include "base/error.h"
 #include "machine/pci_devices.h"
 #include "machine/vm_options.h"
 #include "passthrough/dma_domain.h"
-#include "passthrough/host_topology.h"
 #include "passthrough/passthrough_device.h"
-#include "passthrough/slot_options.h"
+#include "passthrough/time_measurement.h"
 #include "passthrough/vfio_container.h"
 #include "pci/bus.h"
 #include "pci/intx_router.h"
@@ -32,6 +31,9 @@ class PassthroughSlots {
     /// After the router has connected the bus.
     void connect_intx(const pci::IntxRouter& router);
 
+    /// The tables that `dsdt=` names.
+    base::Result<std::vector<acpi::Table>> acpi_tables() const;
+
     /// Guest RAM leaves the IOMMU while its pages are replaced (reset), and comes back. Devices do
     /// not master the bus then.
     base::Result<void> unmap_memory();
@@ -43,11 +45,17 @@ class PassthroughSlots {
 
     base::Result<std::unique_ptr<passthrough::HostDevice>> open_host(const Slot& slot);
     base::Result<passthrough::VfioContainer*> container();
+    static base::Result<void> find_model(Slot& slot);
+    base::Result<void> check_host();
+    base::Result<void> add(Slot& slot, pci::Bus& root);
+    /// What gives the device its time, when the user wants PTM and it can be had.
+    static std::optional<passthrough::TimeSource> time_source(const Slot& slot);
 
     PciDeviceContext context_;
     /// Destroyed after the devices in it.
     std::unique_ptr<passthrough::VfioContainer> container_;
     bool memory_mapped_ = false;
+    std::uint8_t last_port_number_ = 0;
     std::vector<std::unique_ptr<Slot>> slots_;
 };
 

@@ -116,7 +116,8 @@ FirmwareFacts Pc::firmware_facts() const {
             .ioapic_pins = vm_->gsi_count(),
             .intx_routes = wiring_->pci->routes(),
             .lpc = wiring_->pci->lpc(),
-            .serial_ports = wiring_->serial->describe()};
+            .serial_ports = wiring_->serial->describe(),
+            .extra_tables = wiring_->pci->acpi_tables()};
 }
 
 // The life of the machine.

@@ -67,6 +67,7 @@ struct PciDevices::Impl {
     event::Monitor* lpc_monitor = nullptr;
     acpi::LpcBridge lpc_place;
     std::unique_ptr<PassthroughSlots> passthrough;
+    std::vector<acpi::Table> acpi_tables;
 };
 
 base::Result<void> PciDevices::Impl::map_config(const PciDeviceContext& context) {
@@ -156,6 +157,7 @@ base::Result<std::unique_ptr<PciDevices>> PciDevices::create(
     auto impl = std::make_unique<Impl>(context);
     CUPULE_TRY(impl->map_config(context));
     CUPULE_TRY_ASSIGN(impl->passthrough, PassthroughSlots::create(slots, context));
+    CUPULE_TRY_ASSIGN(impl->acpi_tables, impl->passthrough->acpi_tables());
     for (const SlotOptions& slot : slots) {
         CUPULE_TRY(impl->add_slot(slot, context));
     }
@@ -213,6 +215,10 @@ base::Result<void> PciDevices::memory_leaves() {
 
 base::Result<void> PciDevices::memory_returns() {
     return impl_->passthrough->map_memory();
+}
+
+const std::vector<acpi::Table>& PciDevices::acpi_tables() const {
+    return impl_->acpi_tables;
 }
 
 std::vector<acpi::PciRoute> PciDevices::routes() const {

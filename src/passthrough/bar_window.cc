@@ -95,9 +95,9 @@ void BarWindow::map_free(std::uint64_t address, const BarPiece& piece) {
         const std::uint64_t last =
             std::min(end, base::align_down(std::max(cut.offset, first), page_size));
         if (last > first) {
-            const auto mapped = mapper_.map({address + first}, last - first,
-                                            piece.host + (first - piece.offset),
-                                            hypervisor::MemoryAccess::read_write);
+            const auto mapped =
+                mapper_.map({address + first}, last - first, piece.host + (first - piece.offset),
+                            hypervisor::MemoryAccess::read_write);
             if (mapped) {
                 mappings_.push_back({.address = address + first, .size = last - first});
             } else {

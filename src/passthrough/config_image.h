@@ -1,7 +1,8 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
+#include <functional>
+#include <span>
 #include <vector>
 
 #include "passthrough/host_device.h"
@@ -27,7 +28,14 @@ struct ConfigImage {
     const ConfigCapability* find_extended(std::uint16_t id) const;
 };
 
+/// Reads 1, 2 or 4 bytes of a configuration space; ones where there are none.
+using ConfigReader = std::function<std::uint64_t(std::uint64_t offset, unsigned size)>;
+
+/// `config_size`: 256 or 4096.
+ConfigImage read_config_image(const ConfigReader& read, unsigned config_size);
 ConfigImage read_config_image(HostDevice& device);
+/// A reader of bytes that stay where they are.
+ConfigReader config_reader(std::span<const std::uint8_t> bytes);
 
 /// What the BAR's register says of its kind; `size` is what the host says. No pieces.
 HostBar describe_bar(HostDevice& device, unsigned bar, std::uint64_t size);

@@ -114,8 +114,7 @@ InterruptTable read_interrupts(const std::string& path) {
             continue;
         }
         const std::size_t number = line.find_first_not_of(' ');
-        const auto irq =
-            parse_number<unsigned>(line.substr(number, colon - number), 10);
+        const auto irq = parse_number<unsigned>(line.substr(number, colon - number), 10);
         const std::size_t input = line.find_first_not_of(' ', chip + 7);
         if (!irq || input == std::string::npos) {
             continue;

@@ -78,14 +78,14 @@ base::Result<std::unique_ptr<PassthroughDevice>> PassthroughDevice::create(
     CUPULE_TRY(device->add_capabilities(image));
     CUPULE_TRY(device->add_bars());
     const bool emulated = device->options_.msix_on_msi_bar.has_value();
-    device->relay_ = std::make_unique<InterruptRelay>(
-        InterruptRelay::Powers{.function = device->function_,
-                               .host = *device->host_,
-                               .events = powers.vm,
-                               .loop = powers.loop,
-                               .monitor = powers.monitor},
-        device->msi_.get(), device->msix_.get(),
-        emulated ? HostInterrupt::msi : HostInterrupt::msix);
+    device->relay_ =
+        std::make_unique<InterruptRelay>(InterruptRelay::Powers{.function = device->function_,
+                                                                .host = *device->host_,
+                                                                .events = powers.vm,
+                                                                .loop = powers.loop,
+                                                                .monitor = powers.monitor},
+                                         device->msi_.get(), device->msix_.get(),
+                                         emulated ? HostInterrupt::msi : HostInterrupt::msix);
     device->function_.set_events(device.get());
     CUPULE_TRY(device->watch_losses());
     device->forward_command();
@@ -116,8 +116,8 @@ base::Result<pci::Attributes> PassthroughDevice::read_attributes(
     if (vendor == 0xFFFF) {
         return base::fail("{}: its configuration space reads as ones: is it powered?", host.name());
     }
-    const bool messages = host.interrupts(HostInterrupt::msi) != 0 ||
-                          host.interrupts(HostInterrupt::msix) != 0;
+    const bool messages =
+        host.interrupts(HostInterrupt::msi) != 0 || host.interrupts(HostInterrupt::msix) != 0;
     const bool intx = host.interrupts(HostInterrupt::intx) != 0;
     if (options.keep_intx && !intx) {
         return base::fail("{}: keep_gsi: the device has no INTx interrupt", host.name());
@@ -174,9 +174,9 @@ void PassthroughDevice::add_capability(const ConfigCapability& capability) {
     function_.config().add_capability(id, capability.length, capability.offset);
     passed_.add(capability, policy);
     if (policy.reset_mask != 0 && policy.reset_offset + 2 <= capability.length) {
-        const bool offered = capability.id != pci::capability::express ||
-                             (host_value<std::uint32_t>(*host_, capability.offset + 4ULL) &
-                              flr_capability) != 0;
+        const bool offered =
+            capability.id != pci::capability::express ||
+            (host_value<std::uint32_t>(*host_, capability.offset + 4ULL) & flr_capability) != 0;
         triggers_.push_back(std::make_unique<ResetTrigger>(
             function_, static_cast<std::uint16_t>(capability.offset + policy.reset_offset),
             policy.reset_mask, offered && host_->resettable()));
@@ -355,10 +355,9 @@ base::Result<void> PassthroughDevice::watch_losses() {
     for (const HostLoss loss : {HostLoss::requested, HostLoss::failed}) {
         if (const int fd = host_->loss_eventfd(loss); fd >= 0) {
             event::MutexLock lock(powers_.monitor);
-            CUPULE_TRY_ASSIGN(auto watch, powers_.loop.watch(fd, EPOLLIN, powers_.monitor,
-                                                             [this, loss](std::uint32_t) {
-                                                                 lose(loss);
-                                                             }));
+            CUPULE_TRY_ASSIGN(auto watch,
+                              powers_.loop.watch(fd, EPOLLIN, powers_.monitor,
+                                                 [this, loss](std::uint32_t) { lose(loss); }));
             loss_watches_.push_back(std::move(watch));
         }
     }
@@ -366,9 +365,9 @@ base::Result<void> PassthroughDevice::watch_losses() {
 }
 
 void PassthroughDevice::lose(HostLoss loss) {
-    base::log_warning("{}: the device {}; the guest sees it gone", host_->name(),
-                      loss == HostLoss::requested ? "is wanted back by the host"
-                                                  : "reported a fatal error");
+    base::log_warning(
+        "{}: the device {}; the guest sees it gone", host_->name(),
+        loss == HostLoss::requested ? "is wanted back by the host" : "reported a fatal error");
     for (const auto& watch : loss_watches_) {
         watch->set_events(0);
     }

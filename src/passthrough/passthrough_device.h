@@ -51,8 +51,9 @@ class PassthroughDevice : public snapshot::Device, private pci::FunctionEvents {
         event::Monitor& monitor;
     };
     /// Fails, naming the reason, where the function or an option cannot be had.
-    static base::Result<std::unique_ptr<PassthroughDevice>> create(
-        std::unique_ptr<HostDevice> host, PassthroughOptions options, Powers powers);
+    static base::Result<std::unique_ptr<PassthroughDevice>> create(std::unique_ptr<HostDevice> host,
+                                                                   PassthroughOptions options,
+                                                                   Powers powers);
     ~PassthroughDevice() override;
 
     pci::Function& function() { return function_; }

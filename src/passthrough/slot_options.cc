@@ -39,11 +39,12 @@ bool take_flag(std::string_view word, SlotText& slot) {
         std::string_view name;
         bool SlotText::*member;
     };
-    constexpr auto flags = std::to_array<Flag>({{"keep_gsi", &SlotText::keep_gsi},
-                                                {"no_reset", &SlotText::no_reset},
-                                                {"d3hot_reset", &SlotText::d3hot_reset},
-                                                {"enable_ptm", &SlotText::enable_ptm},
-                                                {"unsafe_interrupts", &SlotText::unsafe_interrupts}});
+    constexpr auto flags =
+        std::to_array<Flag>({{"keep_gsi", &SlotText::keep_gsi},
+                             {"no_reset", &SlotText::no_reset},
+                             {"d3hot_reset", &SlotText::d3hot_reset},
+                             {"enable_ptm", &SlotText::enable_ptm},
+                             {"unsafe_interrupts", &SlotText::unsafe_interrupts}});
     for (const Flag& flag : flags) {
         if (word == flag.name) {
             slot.*flag.member = true;
@@ -104,7 +105,8 @@ base::Result<SlotText> parse_slot_text(std::string_view text) {
         slot.address = HostAddress::parse(place);
         if (!slot.address) {
             return base::fail(
-                "'{}' is no PCI device: BUS/DEVICE/FUNCTION in hexadecimal is expected, as 02/00/0, "
+                "'{}' is no PCI device: BUS/DEVICE/FUNCTION in hexadecimal is expected, as "
+                "02/00/0, "
                 "or DOMAIN:BUS:DEVICE.FUNCTION, as 0000:02:00.0",
                 place);
         }

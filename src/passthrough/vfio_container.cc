@@ -98,12 +98,12 @@ base::Result<void> VfioContainer::map(memory::GuestAddress base, std::uint64_t s
         return {};
     }
     const int code = errno;
-    const char* hint =
-        code == ENOMEM   ? " (all of it is kept in memory: is there enough, and does `ulimit -l` "
-                           "allow it?)"
-        : code == EINVAL ? " (does it meet an address of /sys/kernel/iommu_groups/*/"
-                           "reserved_regions, or is the IOMMU too narrow?)"
-                         : "";
+    const char* hint = code == ENOMEM
+                           ? " (all of it is kept in memory: is there enough, and does `ulimit -l` "
+                             "allow it?)"
+                       : code == EINVAL ? " (does it meet an address of /sys/kernel/iommu_groups/*/"
+                                          "reserved_regions, or is the IOMMU too narrow?)"
+                                        : "";
     return base::fail_errno(code, "the IOMMU does not map {} MiB of guest memory at {:#x}{}",
                             size >> 20, base.value, hint);
 }

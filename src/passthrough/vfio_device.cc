@@ -112,7 +112,8 @@ VfioDevice::~VfioDevice() {
     if (!fd_) {
         return;
     }
-    for (const HostInterrupt kind : {HostInterrupt::intx, HostInterrupt::msi, HostInterrupt::msix}) {
+    for (const HostInterrupt kind :
+         {HostInterrupt::intx, HostInterrupt::msi, HostInterrupt::msix}) {
         disable(kind);
     }
     // The host's next driver shall not find what the guest left, nor DMA that still runs.
@@ -198,8 +199,7 @@ base::Result<void> VfioDevice::watch_losses() {
             continue;
         }
         CUPULE_TRY_ASSIGN(losses_[i], base::make_eventfd());
-        CUPULE_TRY(
-            set_eventfd(indices[i], VFIO_IRQ_SET_ACTION_TRIGGER, 0, losses_[i].get()));
+        CUPULE_TRY(set_eventfd(indices[i], VFIO_IRQ_SET_ACTION_TRIGGER, 0, losses_[i].get()));
     }
     return {};
 }
@@ -242,8 +242,7 @@ std::uint64_t VfioDevice::read_bar(unsigned bar, std::uint64_t offset, unsigned 
     return read_region(regions_[bar], offset, size);
 }
 
-void VfioDevice::write_bar(unsigned bar, std::uint64_t offset, unsigned size,
-                           std::uint64_t value) {
+void VfioDevice::write_bar(unsigned bar, std::uint64_t offset, unsigned size, std::uint64_t value) {
     write_region(regions_[bar], offset, size, value);
 }
 

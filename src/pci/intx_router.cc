@@ -138,9 +138,9 @@ std::optional<std::uint8_t> IntxRouter::choose_irq() {
 }
 
 std::optional<irq::Gsi> IntxRouter::gsi_of(const Function& function) const {
-    const auto found =
-        std::ranges::find(connections_, &function,
-                          [](const Connection& connection) { return connection.entry.function; });
+    const auto found = std::ranges::find(connections_, &function, [](const Connection& connection) {
+        return connection.entry.function;
+    });
     return found != connections_.end() ? std::optional(found->gsi) : std::nullopt;
 }
 

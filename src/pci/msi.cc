@@ -84,13 +84,13 @@ unsigned Msi::granted() const {
 std::optional<irq::MsiMessage> Msi::message(unsigned vector) const {
     const ConfigSpace& space = function_.config();
     const unsigned count = granted();
-    if (!enabled() || !function_.bus_master() || vector >= count || ((masked() >> vector) & 1) != 0) {
+    if (!enabled() || !function_.bus_master() || vector >= count ||
+        ((masked() >> vector) & 1) != 0) {
         return std::nullopt;
     }
     const auto data = space.get<std::uint16_t>(at(data_offset()));
-    const std::uint64_t address = layout_.is_64_bit
-                                      ? space.get<std::uint64_t>(at(address_offset))
-                                      : space.get<std::uint32_t>(at(address_offset));
+    const std::uint64_t address = layout_.is_64_bit ? space.get<std::uint64_t>(at(address_offset))
+                                                    : space.get<std::uint32_t>(at(address_offset));
     return irq::MsiMessage{.address = address,
                            // The function replaces the low bits by the vector's number (6.8.1.6).
                            .data = (data & ~std::uint32_t{count - 1}) | vector};

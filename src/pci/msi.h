@@ -19,8 +19,9 @@ struct MsiLayout {
     std::uint16_t at = 0;
 };
 
-/// The MSI capability (PCI Local Bus 3.0, 6.8.1): up to 32 vectors. A vector that is masked, or whose function may not write memory (bus master off), is
-/// remembered in the pending bits and sent when it may be.
+/// The MSI capability (PCI Local Bus 3.0, 6.8.1): up to 32 vectors. A vector that is masked, or
+/// whose function may not write memory (bus master off), is remembered in the pending bits and sent
+/// when it may be.
 class Msi : public FunctionPart {
   public:
     static constexpr unsigned vectors_max = 32;

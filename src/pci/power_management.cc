@@ -5,8 +5,8 @@
 namespace cupule::pci {
 namespace {
 
-constexpr std::uint16_t capabilities = 2;         // PMC
-constexpr std::uint16_t control_and_status = 4;   // PMCSR
+constexpr std::uint16_t capabilities = 2;        // PMC
+constexpr std::uint16_t control_and_status = 4;  // PMCSR
 using PowerState = base::Field<std::uint16_t, 1, 0, std::uint8_t>;
 using NoSoftReset = base::Bit<std::uint16_t, 3>;
 constexpr std::uint8_t d0 = 0;
