@@ -44,11 +44,13 @@ struct VmSpec {
 
 enum class MemoryAccess : std::uint8_t { read_write, read_only };
 
-/// Guest physical memory as the hypervisor maps it. Control thread only.
+/// Guest physical memory as the hypervisor maps it: RAM, and host memory behind a BAR, which the
+/// guest moves while it runs. Any thread.
 class MemoryMapper {
   public:
     virtual ~MemoryMapper() = default;
-    /// Backs [base, base + size) with host memory that outlives the mapping. All page-aligned.
+    /// Backs [base, base + size) with host memory that outlives the mapping. All page-aligned. Fails
+    /// where something is mapped already.
     virtual base::Result<void> map(memory::GuestAddress base, std::uint64_t size, std::byte* host,
                                    MemoryAccess access) = 0;
     /// Ends a mapping made with exactly this base.

@@ -62,6 +62,7 @@ acpi::PlatformDescription describe_platform(const FirmwareFacts& facts) {
     platform.pci.routes = facts.intx_routes;
     platform.pci.lpc = facts.lpc;
     platform.contributions = facts.contributions;
+    platform.extra_tables = facts.extra_tables;
     return platform;
 }
 

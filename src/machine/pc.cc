@@ -116,7 +116,8 @@ FirmwareFacts Pc::firmware_facts() const {
             .ioapic_pins = vm_->gsi_count(),
             .intx_routes = wiring_->pci->routes(),
             .lpc = wiring_->pci->lpc(),
-            .serial_ports = wiring_->serial->describe()};
+            .serial_ports = wiring_->serial->describe(),
+            .extra_tables = wiring_->pci->acpi_tables()};
 }
 
 // The life of the machine.
@@ -197,7 +198,9 @@ base::Result<void> Pc::reset() {
     suspended_ = false;
     parts_.reset_all();
     CUPULE_TRY(vm_->reset());
+    CUPULE_TRY(wiring_->pci->memory_leaves());
     CUPULE_TRY(memory_->discard_all());
+    CUPULE_TRY(wiring_->pci->memory_returns());
     CUPULE_TRY(prepare_boot());
     return start();
 }

@@ -6,6 +6,7 @@
 #include "device/bridge/lpc_bridge.h"
 #include "irq/gsi_allocator.h"
 #include "machine/address_map.h"
+#include "machine/passthrough_slots.h"
 #include "machine/pci_device_factories.h"
 #include "pci/bar_allocator.h"
 #include "pci/bus.h"
@@ -65,6 +66,8 @@ struct PciDevices::Impl {
     std::vector<PlacedEndpoint> endpoints;
     event::Monitor* lpc_monitor = nullptr;
     acpi::LpcBridge lpc_place;
+    std::unique_ptr<PassthroughSlots> passthrough;
+    std::vector<acpi::Table> acpi_tables;
 };
 
 base::Result<void> PciDevices::Impl::map_config(const PciDeviceContext& context) {
@@ -123,6 +126,9 @@ base::Result<void> PciDevices::Impl::add_slot(const SlotOptions& slot,
         lpc_place.function = slot.function;
         return put_on_bus(slot, lpc->function(), *lpc, context);
     }
+    if (slot.device == "passthru") {
+        return passthrough->add(slot, root);
+    }
     if (const EndpointFactory make = find_endpoint_factory(slot.device)) {
         return add_endpoint(slot, make, context);
     }
@@ -150,6 +156,8 @@ base::Result<std::unique_ptr<PciDevices>> PciDevices::create(
     const std::vector<unsigned>& isa_irqs) {
     auto impl = std::make_unique<Impl>(context);
     CUPULE_TRY(impl->map_config(context));
+    CUPULE_TRY_ASSIGN(impl->passthrough, PassthroughSlots::create(slots, context));
+    CUPULE_TRY_ASSIGN(impl->acpi_tables, impl->passthrough->acpi_tables());
     for (const SlotOptions& slot : slots) {
         CUPULE_TRY(impl->add_slot(slot, context));
     }
@@ -159,6 +167,7 @@ base::Result<std::unique_ptr<PciDevices>> PciDevices::create(
     }
     impl->intx.count_irq_use(sci_irq);
     impl->intx.connect(impl->root);
+    impl->passthrough->connect_intx(impl->intx);
     return std::unique_ptr<PciDevices>(new PciDevices(std::move(impl)));
 }
 
@@ -198,6 +207,18 @@ base::Result<void> PciDevices::insert_disk(unsigned slot, const std::string& pat
         }
     }
     return base::fail("there is no device in slot {}", slot);
+}
+
+base::Result<void> PciDevices::memory_leaves() {
+    return impl_->passthrough->unmap_memory();
+}
+
+base::Result<void> PciDevices::memory_returns() {
+    return impl_->passthrough->map_memory();
+}
+
+const std::vector<acpi::Table>& PciDevices::acpi_tables() const {
+    return impl_->acpi_tables;
 }
 
 std::vector<acpi::PciRoute> PciDevices::routes() const {

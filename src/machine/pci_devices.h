@@ -50,8 +50,14 @@ class PciDevices {
     std::vector<std::string> statistics() const;
     /// A drive that had no disk gets one (acrn-dm's blkrescan): slot on bus 0, function 0.
     base::Result<void> insert_disk(unsigned slot, const std::string& path);
+    /// Around a change of the pages behind guest RAM, with the devices reset: devices of the host
+    /// must not reach the old ones, and shall reach the new ones.
+    base::Result<void> memory_leaves();
+    base::Result<void> memory_returns();
 
     std::vector<acpi::PciRoute> routes() const;
+    /// Tables that users add for passed-through devices.
+    const std::vector<acpi::Table>& acpi_tables() const;
     /// The ISA bridge's place, when there is one.
     std::optional<acpi::LpcBridge> lpc() const;
 

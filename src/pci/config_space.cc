@@ -35,7 +35,7 @@ void ConfigSpace::define_byte(std::uint16_t offset, ByteRule rule) {
     defined_byte(offset) = {.value = rule.initial, .rule = rule};
 }
 
-bool ConfigSpace::free_at(unsigned offset, unsigned length) const {
+bool ConfigSpace::is_free(unsigned offset, unsigned length) const {
     for (unsigned i = offset; i < offset + length; ++i) {
         if (i >= size_ || reserved_[i]) {
             return false;
@@ -45,7 +45,7 @@ bool ConfigSpace::free_at(unsigned offset, unsigned length) const {
 }
 
 void ConfigSpace::reserve(std::uint16_t offset, unsigned length) {
-    CUPULE_ASSERT(free_at(offset, length));
+    CUPULE_ASSERT(is_free(offset, length));
     for (unsigned i = offset; i < offset + length; ++i) {
         reserved_.set(i);
     }
@@ -56,7 +56,7 @@ std::uint16_t ConfigSpace::add_capability(std::uint8_t id, unsigned length, std:
     unsigned offset = at;
     if (at == 0) {
         offset = config::header_end;
-        while (offset < config::extended && !free_at(offset, length)) {
+        while (offset < config::extended && !is_free(offset, length)) {
             offset += 4;
         }
     }
@@ -90,11 +90,12 @@ std::uint16_t ConfigSpace::add_capability(std::uint8_t id, std::span<const std::
 }
 
 std::uint16_t ConfigSpace::add_extended_capability(std::uint16_t id, std::uint8_t version,
-                                                   unsigned length) {
+                                                   unsigned length, std::uint16_t at) {
     CUPULE_ASSERT(size_ == express_config_size && length >= extended_header_size && version < 16);
+    CUPULE_ASSERT(at == 0 || at == config::extended || at > last_extended_);
     bytes_.resize(express_config_size);
-    unsigned offset = config::extended;
-    while (offset < size_ && !free_at(offset, length)) {
+    unsigned offset = at == 0 ? config::extended : at;
+    while (at == 0 && offset < size_ && !is_free(offset, length)) {
         offset += 4;
     }
     // Software looks for the first one at 0x100 and nowhere else.

@@ -49,9 +49,13 @@ class ConfigSpace {
     /// (none when empty, else as long as `body`).
     std::uint16_t add_capability(std::uint8_t id, std::span<const std::uint8_t> body,
                                  std::span<const std::uint8_t> writable);
-    /// Links an extended capability of `length` bytes (header included, at least 4); the first is
-    /// at 0x100. Needs a 4096-byte space. (PCI Express Base 3.1, 7.9)
-    std::uint16_t add_extended_capability(std::uint16_t id, std::uint8_t version, unsigned length);
+    /// Links an extended capability of `length` bytes (header included, at least 4) at the first
+    /// free place, or at `at`, behind those added before; the first is at 0x100. Needs a 4096-byte
+    /// space. (PCI Express Base 3.1, 7.9)
+    std::uint16_t add_extended_capability(std::uint16_t id, std::uint8_t version, unsigned length,
+                                          std::uint16_t at = 0);
+    /// Whether nobody has claimed any of these bytes.
+    bool is_free(unsigned offset, unsigned length) const;
 
     // -- the guest ------------------------------------------------------------------------------
 
@@ -103,7 +107,6 @@ class ConfigSpace {
     Byte byte(unsigned offset) const;
     Byte& defined_byte(unsigned offset);
     void define_byte(std::uint16_t offset, ByteRule rule);
-    bool free_at(unsigned offset, unsigned length) const;
 
     const unsigned size_;
     /// As long as what is defined: 256 bytes, or 4096 with extended capabilities.

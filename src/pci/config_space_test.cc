@@ -106,7 +106,7 @@ TEST(ConfigSpace, ExtendedCapabilitiesStartAt100AndAreLinked) {
 TEST(ConfigSpaceDeathTest, OverlappingCapabilitiesAreOurFault) {
     ConfigSpace space(256);
     space.add_capability(0x01, 8, 0x50);
-    EXPECT_DEATH(space.add_capability(0x05, 8, 0x54), "free_at");
+    EXPECT_DEATH(space.add_capability(0x05, 8, 0x54), "is_free");
     EXPECT_DEATH(space.add_capability(0x05, 0x200), "offset");
     EXPECT_DEATH(space.add_extended_capability(0x1F, 1, 8), "size_");
 }

@@ -34,8 +34,9 @@ constexpr std::uint16_t device_control_default = 0x2810;
 constexpr std::uint16_t device_control_writable = 0x78FF;
 constexpr std::uint16_t device_status_write_1_to_clear = 0x000F;
 
-/// Link registers (7.8.6 to 7.8.8): 2.5 GT/s and x1 stand in the same bits of all.
-constexpr std::uint16_t link_gen1_x1 = 0x0011;
+/// Link registers (7.8.6 to 7.8.8): speed and width stand in the same bits of all.
+constexpr std::uint16_t link_speed_and_width = 0x03FF;
+constexpr std::uint16_t link_speed = 0x000F;
 using PortNumber = base::Field<std::uint32_t, 31, 24>;
 /// ASPM, read completion boundary, common clock, extended synch.
 constexpr std::uint16_t link_control_writable = 0x00C3;
@@ -44,8 +45,6 @@ constexpr std::uint16_t root_control_writable = 0x000F;
 constexpr std::uint32_t root_status_write_1_to_clear = 1U << 16;  // PME Status
 /// Device Control 2 (7.8.16): completion timeout disable.
 constexpr std::uint16_t device_control_2_writable = 0x0010;
-constexpr std::uint32_t supported_2_5_gt = 1U << 1;
-constexpr std::uint16_t target_2_5_gt = 0x0001;
 
 }  // namespace
 
@@ -84,12 +83,15 @@ void ExpressCapability::define_device(const ExpressOptions& options) {
 
 void ExpressCapability::define_link(const ExpressOptions& options) {
     ConfigSpace& space = function_.config();
+    const auto link = static_cast<std::uint16_t>(options.link & link_speed_and_width);
+    const auto speed = static_cast<std::uint16_t>(link & link_speed);
     space.define<std::uint32_t>(offset_ + link_capabilities,
-                                link_gen1_x1 | PortNumber::make(options.port_number));
+                                link | PortNumber::make(options.port_number));
     space.define<std::uint16_t>(offset_ + link_control, 0, {.writable = link_control_writable});
-    space.define<std::uint16_t>(offset_ + link_status, link_gen1_x1);
-    space.define<std::uint32_t>(offset_ + link_capabilities_2, supported_2_5_gt);
-    space.define<std::uint16_t>(offset_ + link_control_2, target_2_5_gt);
+    space.define<std::uint16_t>(offset_ + link_status, link);
+    // Bits 7:1: each speed up to the highest.
+    space.define<std::uint32_t>(offset_ + link_capabilities_2, ((1U << speed) - 1) << 1);
+    space.define<std::uint16_t>(offset_ + link_control_2, speed);
 }
 
 void ExpressCapability::define_root() {

@@ -16,15 +16,20 @@ enum class ExpressType : std::uint8_t {
     integrated_endpoint = 0x9,
 };
 
+/// Speed (3:0) and width (9:4) as Link Status has them: 2.5 GT/s, one lane.
+inline constexpr std::uint16_t link_gen1_x1 = 0x0011;
+
 struct ExpressOptions {
     ExpressType type = ExpressType::endpoint;
     /// Offers FLR; the device hears FunctionEvents::function_level_reset.
     bool function_level_reset = false;
     /// Of ports: their number in the link capabilities.
     std::uint8_t port_number = 0;
+    /// What the link can and does run at; other bits of the register are ignored.
+    std::uint16_t link = link_gen1_x1;
 };
 
-/// The PCI Express capability, version 2 (7.8): 60 bytes. Links are x1 at 2.5 GT/s and always up;
+/// The PCI Express capability, version 2 (7.8): 60 bytes. Links are always up;
 /// there is no slot, so no hot-plug. Function level reset works; other control bits are storage.
 class ExpressCapability : public FunctionPart {
   public:

@@ -139,6 +139,9 @@ void Function::connect_intx(std::uint8_t pin, irq::LevelLine* line) {
 }
 
 std::uint64_t Function::read_config(std::uint64_t offset, unsigned size) {
+    if (removed_) {
+        return base::ones(size);
+    }
     if (events_ != nullptr) {
         events_->config_reading(offset, size);
     }
@@ -146,7 +149,7 @@ std::uint64_t Function::read_config(std::uint64_t offset, unsigned size) {
 }
 
 void Function::write_config(std::uint64_t offset, unsigned size, std::uint64_t value) {
-    if (!config_.write(offset, size, value)) {
+    if (removed_ || !config_.write(offset, size, value)) {
         return;
     }
     for (FunctionPart* part : parts_) {
@@ -194,7 +197,7 @@ std::uint64_t Function::bar_address(unsigned bar) const {
 
 std::optional<std::uint64_t> Function::bar_decodes_at(unsigned bar) const {
     const BarSpec& spec = bars_[bar].spec;
-    if (spec.size == 0) {
+    if (spec.size == 0 || removed_) {
         return std::nullopt;
     }
     const auto command = config_.get<std::uint16_t>(config::command);
@@ -271,6 +274,11 @@ void Function::update_intx() {
 void Function::refresh() {
     update_bars();
     update_intx();
+}
+
+void Function::remove() {
+    reset_state();
+    removed_ = true;
 }
 
 bool Function::bus_master() const {

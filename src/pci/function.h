@@ -123,6 +123,11 @@ class Function {
 
     // -- the device -----------------------------------------------------------------------------
 
+    /// The device has left its slot: from now on configuration reads answer ones, writes are
+    /// dropped, BARs do not decode and INTx is low, for good (surprise removal).
+    void remove();
+    bool removed() const { return removed_; }
+
     /// The INTx pin as a line: give it to whatever raises this function's interrupt.
     irq::LevelLine& intx() { return intx_; }
     /// What the device drives the pin to, before INTX_DISABLE and message modes gate it.
@@ -171,6 +176,7 @@ class Function {
     FunctionAttachment attachment_{};
     IntxPin intx_;
     irq::LevelLine* intx_line_ = nullptr;
+    bool removed_ = false;
     /// What the device drives, before the gates.
     bool intx_asserted_ = false;
 };

@@ -98,7 +98,8 @@ void IntxRouter::connect_function(const BusEntry& entry, std::uint8_t device, st
         std::make_unique<Pin>(interrupts_.make_level_line(where.gsi), pirqs_.make_pin(where.link));
     event::MutexLock lock(*entry.monitor);
     entry.function->connect_intx(pin, line.get());
-    connections_.push_back({.entry = entry, .link = where.link, .pin = std::move(line)});
+    connections_.push_back(
+        {.entry = entry, .gsi = where.gsi, .link = where.link, .pin = std::move(line)});
 }
 
 IntxRoute IntxRouter::route(std::uint8_t device, std::uint8_t pin) {
@@ -134,6 +135,13 @@ std::optional<std::uint8_t> IntxRouter::choose_irq() {
         ++irq_users_[*best];
     }
     return best;
+}
+
+std::optional<irq::Gsi> IntxRouter::gsi_of(const Function& function) const {
+    const auto found = std::ranges::find(connections_, &function, [](const Connection& connection) {
+        return connection.entry.function;
+    });
+    return found != connections_.end() ? std::optional(found->gsi) : std::nullopt;
 }
 
 void IntxRouter::assign_interrupt_lines() {

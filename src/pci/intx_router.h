@@ -45,6 +45,9 @@ class IntxRouter {
     /// the least used letter of its device, the next GSI, the least used link.
     void connect(const Bus& root);
 
+    /// Where a connected function's pin leads in APIC mode; std::nullopt: it has no pin.
+    std::optional<irq::Gsi> gsi_of(const Function& function) const;
+
     /// By device and pin, ascending.
     const std::vector<IntxRoute>& routes() const { return routes_; }
     /// The IRQ that firmware routes each link to; std::nullopt for links nobody uses (and, with
@@ -60,6 +63,7 @@ class IntxRouter {
     class Pin;
     struct Connection {
         BusEntry entry{};
+        irq::Gsi gsi{};
         std::uint8_t link = 0;
         std::unique_ptr<Pin> pin;
     };

@@ -37,7 +37,7 @@ bool is_natural(std::uint64_t offset, unsigned size) {
 Msix::Msix(Function& function, irq::MessageSink& sink, const MsixLayout& layout)
     : function_(function),
       sink_(sink),
-      offset_(function.config().add_capability(capability::msix, length)),
+      offset_(function.config().add_capability(capability::msix, length, layout.at)),
       table_(*this),
       pba_(*this),
       entries_(layout.vectors),

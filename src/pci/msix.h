@@ -18,6 +18,8 @@ struct MsixLayout {
     std::uint32_t table_offset = 0;
     unsigned pba_bar = 0;
     std::uint32_t pba_offset = 0;
+    /// Where the capability stands; 0: the first free place.
+    std::uint16_t at = 0;
 };
 
 /// The MSI-X capability with its table and pending bit array (PCI Local Bus 3.0, 6.8.2). A vector

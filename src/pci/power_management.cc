@@ -5,10 +5,8 @@
 namespace cupule::pci {
 namespace {
 
-constexpr unsigned length = 8;
-constexpr std::uint16_t capabilities = 2;         // PMC
-constexpr std::uint16_t control_and_status = 4;   // PMCSR
-constexpr std::uint16_t interface_version_3 = 3;  // PMC 2:0
+constexpr std::uint16_t capabilities = 2;        // PMC
+constexpr std::uint16_t control_and_status = 4;  // PMCSR
 using PowerState = base::Field<std::uint16_t, 1, 0, std::uint8_t>;
 using NoSoftReset = base::Bit<std::uint16_t, 3>;
 constexpr std::uint8_t d0 = 0;
@@ -16,12 +14,14 @@ constexpr std::uint8_t d3_hot = 3;
 
 }  // namespace
 
-PowerManagement::PowerManagement(Function& function)
+PowerManagement::PowerManagement(Function& function, const PowerManagementLayout& layout)
     : function_(function),
-      offset_(function.config().add_capability(capability::power_management, length)) {
+      no_soft_reset_(layout.no_soft_reset),
+      offset_(function.config().add_capability(capability::power_management, length, layout.at)) {
     ConfigSpace& space = function_.config();
-    space.define<std::uint16_t>(offset_ + capabilities, interface_version_3);
-    space.define<std::uint16_t>(offset_ + control_and_status, NoSoftReset::mask,
+    space.define<std::uint16_t>(offset_ + capabilities, layout.capabilities);
+    space.define<std::uint16_t>(offset_ + control_and_status,
+                                NoSoftReset::make(layout.no_soft_reset),
                                 {.writable = PowerState::mask});
     function_.add_part(*this);
 }
@@ -43,7 +43,11 @@ void PowerManagement::settle() {
 }
 
 void PowerManagement::config_written(std::uint64_t /*offset*/, unsigned /*size*/) {
+    const bool slept = !in_d0();
     settle();
+    if (slept && in_d0() && !no_soft_reset_) {
+        function_.function_level_reset();
+    }
 }
 
 void PowerManagement::visit(snapshot::Visitor& visitor) {

@@ -6,11 +6,24 @@
 
 namespace cupule::pci {
 
+/// What a power management capability offers.
+struct PowerManagementLayout {
+    /// PMC's version and the bits software reads only; PME is never offered.
+    std::uint16_t capabilities = 3;
+    /// False: going from D3hot to D0 resets the function, which the device hears as
+    /// FunctionEvents::function_level_reset (the configuration space but for this register too).
+    bool no_soft_reset = true;
+    /// Where the capability stands; 0: the first free place.
+    std::uint16_t at = 0;
+};
+
 /// The power management capability (PCI Bus Power Management Interface 1.2, 3.2): D0 and D3hot, no
-/// PME, no soft reset on the way back. In D3hot BARs do not decode and INTx is silent.
+/// PME. In D3hot BARs do not decode and INTx is silent.
 class PowerManagement : public FunctionPart {
   public:
-    explicit PowerManagement(Function& function);
+    explicit PowerManagement(Function& function, const PowerManagementLayout& layout = {});
+
+    static constexpr unsigned length = 8;
 
     bool decodes() const override { return in_d0(); }
     bool replaces_intx() const override { return !in_d0(); }
@@ -23,6 +36,7 @@ class PowerManagement : public FunctionPart {
     void settle();
 
     Function& function_;
+    const bool no_soft_reset_;
     const std::uint16_t offset_;
     /// The state before a write, for writes of states that do not exist.
     std::uint8_t state_ = 0;

@@ -11,9 +11,11 @@ Attributes RootPort::as_port(Attributes attributes) {
     return attributes;
 }
 
-RootPort::RootPort(Attributes attributes, BusSpaces spaces, std::uint8_t port_number)
+RootPort::RootPort(Attributes attributes, BusSpaces spaces, std::uint8_t port_number,
+                   std::uint16_t link)
     : bridge_(as_port(attributes), spaces),
-      express_(bridge_.function(), {.type = ExpressType::root_port, .port_number = port_number}) {}
+      express_(bridge_.function(),
+               {.type = ExpressType::root_port, .port_number = port_number, .link = link}) {}
 
 base::Result<void> RootPort::add(unsigned number, Function& function, event::Monitor& monitor,
                                  std::string name) {

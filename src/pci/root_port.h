@@ -14,8 +14,10 @@ namespace cupule::pci {
 class RootPort : public snapshot::Device {
   public:
     /// `attributes`: ids of the port; header type, class and express-ness are set here.
-    /// `port_number` differs between the ports of a machine.
-    RootPort(Attributes attributes, BusSpaces spaces, std::uint8_t port_number);
+    /// `port_number` differs between the ports of a machine. `link`: speed and width as in Link
+    /// Status, 2.5 GT/s and x1 unless said.
+    RootPort(Attributes attributes, BusSpaces spaces, std::uint8_t port_number,
+             std::uint16_t link = link_gen1_x1);
 
     Bridge& bridge() { return bridge_; }
     /// Puts a function of the one device behind the port.

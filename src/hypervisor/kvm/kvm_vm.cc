@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <set>
 #include <utility>
 
 #include "base/assert.h"
@@ -368,11 +369,13 @@ void KvmVm::unroute(int eventfd) {
 
 base::Result<void> KvmVm::map(memory::GuestAddress base, std::uint64_t size, std::byte* host,
                               MemoryAccess access) {
+    event::MutexLock lock(memory_mutex_);
+    std::set<std::uint32_t> taken;
+    for (const auto& [address, slot] : slots_) {
+        taken.insert(slot);
+    }
     std::uint32_t number = 0;
-    const auto taken = [&] {
-        return std::ranges::any_of(slots_, [&](const auto& item) { return item.second == number; });
-    };
-    while (taken()) {
+    while (taken.contains(number)) {
         ++number;
     }
     kvm_userspace_memory_region region{};
@@ -390,6 +393,7 @@ base::Result<void> KvmVm::map(memory::GuestAddress base, std::uint64_t size, std
 }
 
 base::Result<void> KvmVm::unmap(memory::GuestAddress base) {
+    event::MutexLock lock(memory_mutex_);
     const auto found = slots_.find(base.value);
     if (found == slots_.end()) {
         return base::fail_errno(ENOENT, "no guest memory is mapped at {:#x}", base.value);

@@ -35,8 +35,8 @@ class KvmVm : public Vm {
     void send(const irq::MsiMessage& message) override;
 
     base::Result<void> map(memory::GuestAddress base, std::uint64_t size, std::byte* host,
-                           MemoryAccess access) override;
-    base::Result<void> unmap(memory::GuestAddress base) override;
+                           MemoryAccess access) override CUPULE_EXCLUDES(memory_mutex_);
+    base::Result<void> unmap(memory::GuestAddress base) override CUPULE_EXCLUDES(memory_mutex_);
 
     base::Result<void> add_doorbell(const io::Doorbell& doorbell) override;
     void remove_doorbell(const io::Doorbell& doorbell) override;
@@ -82,8 +82,10 @@ class KvmVm : public Vm {
     VmEvents* events_ = nullptr;
     std::vector<std::thread> threads_;
 
-    /// KVM's memory slot number by guest address. Control thread only.
-    std::map<std::uint64_t, std::uint32_t> slots_;
+    /// Guards the numbering of memory slots. A leaf lock.
+    event::Mutex memory_mutex_;
+    /// KVM's memory slot number by guest address.
+    std::map<std::uint64_t, std::uint32_t> slots_ CUPULE_GUARDED_BY(memory_mutex_);
 
     /// Guards the GSI routing table. A leaf lock.
     event::Mutex routing_mutex_;

@@ -1,0 +1,239 @@
+#include "machine/passthrough_slots.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "machine/passthrough_files.h"
+#include "passthrough/host_checks.h"
+#include "passthrough/software_models.h"
+#include "passthrough/vfio_device.h"
+
+namespace cupule::machine {
+namespace {
+
+std::string place_of(const SlotOptions& slot) {
+    return fmt::format("-s {}:{},{}", slot.slot, slot.function, slot.device);
+}
+
+passthrough::ResetChoice reset_choice(const passthrough::SlotText& text) {
+    if (text.no_reset) {
+        return passthrough::ResetChoice::never;
+    }
+    return text.d3hot_reset ? passthrough::ResetChoice::power_state_too
+                            : passthrough::ResetChoice::best;
+}
+
+}  // namespace
+
+struct PassthroughSlots::Slot {
+    SlotOptions place{};
+    passthrough::SlotText text{};
+    std::optional<passthrough::SoftwareModel> model{};
+    /// Of the host's function or the model, for what is checked before it is opened.
+    std::vector<std::uint8_t> config{};
+    std::vector<std::uint8_t> port_config{};
+    std::optional<unsigned> group{};
+    std::unique_ptr<passthrough::TimePort> port{};
+    std::unique_ptr<passthrough::PassthroughDevice> device{};
+    event::Monitor* monitor = nullptr;
+};
+
+PassthroughSlots::PassthroughSlots(const PciDeviceContext& context) : context_(context) {}
+
+PassthroughSlots::~PassthroughSlots() {
+    slots_.clear();
+    if (const auto unmapped = unmap_memory(); !unmapped) {
+        base::log_warning("{}", unmapped.error().message);
+    }
+}
+
+base::Result<std::unique_ptr<PassthroughSlots>> PassthroughSlots::create(
+    const std::vector<SlotOptions>& slots, const PciDeviceContext& context) {
+    std::unique_ptr<PassthroughSlots> made(new PassthroughSlots(context));
+    for (const SlotOptions& slot : slots) {
+        if (slot.device != "passthru") {
+            continue;
+        }
+        auto text = passthrough::parse_slot_text(slot.options);
+        if (!text) {
+            return std::unexpected(text.error().in(place_of(slot)));
+        }
+        made->slots_.push_back(
+            std::make_unique<Slot>(Slot{.place = slot, .text = std::move(*text)}));
+    }
+    for (const auto& slot : made->slots_) {
+        if (auto found = find_model(*slot); !found) {
+            return std::unexpected(found.error().in(place_of(slot->place)));
+        }
+    }
+    if (auto checked = made->check_host(); !checked) {
+        return std::unexpected(checked.error().in("passthru"));
+    }
+    return made;
+}
+
+base::Result<void> PassthroughSlots::find_model(Slot& slot) {
+    if (slot.text.address) {
+        return {};
+    }
+    slot.model = passthrough::find_software_model(slot.text.model);
+    if (!slot.model) {
+        return base::fail("there is no model '{}'; there are {}", slot.text.model,
+                          passthrough::software_model_names());
+    }
+    slot.config = slot.model->config;
+    slot.port_config = slot.model->port_config;
+    return {};
+}
+
+base::Result<void> PassthroughSlots::check_host() {
+    std::vector<const passthrough::SlotText*> wanted;
+    for (const auto& slot : slots_) {
+        if (slot->text.address) {
+            wanted.push_back(&slot->text);
+        }
+    }
+    if (wanted.empty()) {
+        return {};
+    }
+    CUPULE_TRY_ASSIGN(const auto host, passthrough::HostTopology::read());
+    CUPULE_TRY(passthrough::check_host_functions(host, wanted));
+    for (const auto& slot : slots_) {
+        if (!slot->text.address) {
+            continue;
+        }
+        const passthrough::HostFunction& function = *host.find(*slot->text.address);
+        slot->group = function.iommu_group;
+        slot->config = function.config;
+        if (const auto* port = function.upstream ? host.find(*function.upstream) : nullptr) {
+            slot->port_config = port->config;
+        }
+    }
+    return {};
+}
+
+base::Result<passthrough::VfioContainer*> PassthroughSlots::container() {
+    if (!container_) {
+        CUPULE_TRY_ASSIGN(container_, passthrough::VfioContainer::create());
+    }
+    return container_.get();
+}
+
+base::Result<std::unique_ptr<passthrough::HostDevice>> PassthroughSlots::open_host(
+    const Slot& slot) {
+    if (slot.model) {
+        CUPULE_TRY_ASSIGN(auto device,
+                          passthrough::SoftwareDevice::create(*slot.model, context_.memory));
+        return device;
+    }
+    CUPULE_TRY_ASSIGN(passthrough::VfioContainer* const domain, container());
+    CUPULE_TRY(domain->add_group(*slot.group));
+    // All of the guest's memory, before the device can master the bus.
+    CUPULE_TRY(map_memory());
+    CUPULE_TRY_ASSIGN(auto device,
+                      passthrough::VfioDevice::open(*domain, *slot.group, slot.text.address->text(),
+                                                    reset_choice(slot.text)));
+    return device;
+}
+
+base::Result<void> PassthroughSlots::add(const SlotOptions& place, pci::Bus& root) {
+    const auto found = std::ranges::find_if(slots_, [&](const std::unique_ptr<Slot>& slot) {
+        return slot->place.slot == place.slot && slot->place.function == place.function;
+    });
+    CUPULE_ASSERT(found != slots_.end());
+    if (auto added = add(**found, root); !added) {
+        return std::unexpected(added.error().in(place_of(place)));
+    }
+    return {};
+}
+
+base::Result<void> PassthroughSlots::add(Slot& slot, pci::Bus& root) {
+    CUPULE_TRY_ASSIGN(auto rom, read_rom(slot.text.rom_file));
+    const auto time = time_source(slot);
+    CUPULE_TRY_ASSIGN(auto host, open_host(slot));
+    slot.monitor = &context_.parts.new_monitor();
+    CUPULE_TRY_ASSIGN(slot.device,
+                      passthrough::PassthroughDevice::create(
+                          std::move(host),
+                          {.keep_intx = slot.text.keep_gsi,
+                           .msix_on_msi_bar = slot.text.msix_on_msi_bar,
+                           .time_measurement = time.has_value(),
+                           .rom = std::move(rom)},
+                          {.vm = context_.vm, .loop = context_.loop, .monitor = *slot.monitor}));
+    const SlotOptions& place = slot.place;
+    const std::string name = fmt::format("{:02x}.{} passthru", place.slot, place.function);
+    if (!time || time->integrated) {
+        CUPULE_TRY(root.add(place.slot, place.function, slot.device->function(), *slot.monitor,
+                            place.device));
+        context_.parts.add("00:" + name, *slot.device, *slot.monitor);
+        return {};
+    }
+    event::Monitor& port_monitor = context_.parts.new_monitor();
+    slot.port = std::make_unique<passthrough::TimePort>(
+        *time, pci::BusSpaces{context_.dispatcher.ports(), context_.dispatcher.mmio()},
+        ++last_port_number_);
+    CUPULE_TRY(root.add(place.slot, place.function, slot.port->port().bridge(), port_monitor,
+                        "root port"));
+    CUPULE_TRY(slot.port->port().add(0, slot.device->function(), *slot.monitor, place.device));
+    context_.parts.add(name + " root port", *slot.port, port_monitor);
+    context_.parts.add(name, *slot.device, *slot.monitor);
+    return {};
+}
+
+std::optional<passthrough::TimeSource> PassthroughSlots::time_source(const Slot& slot) {
+    if (!slot.text.enable_ptm) {
+        return std::nullopt;
+    }
+    auto checked = passthrough::check_time_measurement(slot.config, slot.port_config);
+    if (!checked) {
+        base::log_warning("{}: enable_ptm: {}; the device is passed through without PTM",
+                          place_of(slot.place), checked.error().message);
+        return std::nullopt;
+    }
+    return *checked;
+}
+
+void PassthroughSlots::connect_intx(const pci::IntxRouter& router) {
+    for (const auto& slot : slots_) {
+        const auto gsi = slot->device ? router.gsi_of(slot->device->function()) : std::nullopt;
+        if (gsi) {
+            event::MutexLock lock(*slot->monitor);
+            slot->device->connect_intx(*gsi);
+        }
+    }
+}
+
+base::Result<std::vector<acpi::Table>> PassthroughSlots::acpi_tables() const {
+    std::vector<acpi::Table> tables;
+    for (const auto& slot : slots_) {
+        if (slot->text.dsdt_file.empty()) {
+            continue;
+        }
+        auto table = read_acpi_table(slot->text.dsdt_file);
+        if (!table) {
+            return std::unexpected(table.error().in(place_of(slot->place)));
+        }
+        tables.push_back(std::move(*table));
+    }
+    return tables;
+}
+
+base::Result<void> PassthroughSlots::unmap_memory() {
+    if (!container_ || !std::exchange(memory_mapped_, false)) {
+        return {};
+    }
+    return passthrough::unmap_guest_memory(*container_, context_.memory);
+}
+
+base::Result<void> PassthroughSlots::map_memory() {
+    if (!container_ || memory_mapped_) {
+        return {};
+    }
+    CUPULE_TRY(passthrough::map_guest_memory(*container_, context_.memory));
+    memory_mapped_ = true;
+    return {};
+}
+
+}  // namespace cupule::machine

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "acpi/table.h"
+#include "base/error.h"
+#include "machine/pci_devices.h"
+#include "machine/vm_options.h"
+#include "passthrough/dma_domain.h"
+#include "passthrough/passthrough_device.h"
+#include "passthrough/time_measurement.h"
+#include "passthrough/vfio_container.h"
+#include "pci/bus.h"
+#include "pci/intx_router.h"
+
+namespace cupule::machine {
+
+/// The slots that ask for `passthru`: the host's functions behind them, the IOMMU domain they
+/// share, and their places on the guest's buses. Control thread.
+class PassthroughSlots {
+  public:
+    /// Parses and checks all such slots together; nothing is opened. Errors name the slot.
+    static base::Result<std::unique_ptr<PassthroughSlots>> create(
+        const std::vector<SlotOptions>& slots, const PciDeviceContext& context);
+    ~PassthroughSlots();
+
+    /// Opens the host's function of a slot that was checked, and puts it on the bus.
+    base::Result<void> add(const SlotOptions& slot, pci::Bus& root);
+    /// After the router has connected the bus.
+    void connect_intx(const pci::IntxRouter& router);
+
+    /// The tables that `dsdt=` names.
+    base::Result<std::vector<acpi::Table>> acpi_tables() const;
+
+    /// Guest RAM leaves the IOMMU while its pages are replaced (reset), and comes back. Devices do
+    /// not master the bus then.
+    base::Result<void> unmap_memory();
+    base::Result<void> map_memory();
+
+  private:
+    struct Slot;
+    explicit PassthroughSlots(const PciDeviceContext& context);
+
+    base::Result<std::unique_ptr<passthrough::HostDevice>> open_host(const Slot& slot);
+    base::Result<passthrough::VfioContainer*> container();
+    static base::Result<void> find_model(Slot& slot);
+    base::Result<void> check_host();
+    base::Result<void> add(Slot& slot, pci::Bus& root);
+    /// What gives the device its time, when the user wants PTM and it can be had.
+    static std::optional<passthrough::TimeSource> time_source(const Slot& slot);
+
+    PciDeviceContext context_;
+    /// Destroyed after the devices in it.
+    std::unique_ptr<passthrough::VfioContainer> container_;
+    bool memory_mapped_ = false;
+    std::uint8_t last_port_number_ = 0;
+    std::vector<std::unique_ptr<Slot>> slots_;
+};
+
+}  // namespace cupule::machine

@@ -1,0 +1,160 @@
+#include "passthrough/host_checks.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+
+namespace cupule::passthrough {
+namespace {
+
+/// Interrupts below are those of the 8259s: what the firmware left in a register, and no line that
+/// is shared on the IOAPIC.
+constexpr unsigned first_pci_gsi = 16;
+
+/// Drivers with which a group still belongs to VFIO (Linux drivers/vfio: pci-stub and pcieport use
+/// no DMA).
+constexpr auto harmless_drivers =
+    std::to_array<std::string_view>({"", "vfio-pci", "pci-stub", "pcieport"});
+
+bool is_harmless(std::string_view driver) {
+    return std::ranges::find(harmless_drivers, driver) != harmless_drivers.end();
+}
+
+std::string list(const std::vector<const HostFunction*>& functions) {
+    std::string text;
+    for (const HostFunction* one : functions) {
+        text += fmt::format("{}{} ({})", text.empty() ? "" : ", ", one->address.text(),
+                            one->driver.empty() ? "no driver" : one->driver);
+    }
+    return text;
+}
+
+/// The line a function interrupts with, where it has nothing else.
+std::optional<unsigned> shared_line(const HostFunction& function, std::optional<unsigned> said) {
+    if (!function.needs_intx()) {
+        return std::nullopt;
+    }
+    if (said) {
+        return said;
+    }
+    const unsigned line = function.gsi.value_or(function.irq);
+    return line >= first_pci_gsi ? std::optional(line) : std::nullopt;
+}
+
+bool is_wanted(const std::vector<const SlotText*>& slots, const HostAddress& address) {
+    return std::ranges::any_of(slots,
+                               [&](const SlotText* slot) { return slot->address == address; });
+}
+
+base::Result<void> check_group(const HostTopology& host, const HostFunction& function) {
+    std::vector<const HostFunction*> used = host.group(*function.iommu_group);
+    std::erase_if(used, [&](const HostFunction* one) {
+        return is_harmless(one->driver) || one->address == function.address;
+    });
+    if (used.empty()) {
+        return {};
+    }
+    return base::fail(
+        "{} shares IOMMU group {} with {}: they could reach each other's memory, so all of them go "
+        "to the guest or stay idle; `cupule passthrough bind` each, or leave {} on the host",
+        function.address.text(), *function.iommu_group, list(used), function.address.text());
+}
+
+base::Result<void> check_line(const HostTopology& host, const HostFunction& function,
+                              std::optional<unsigned> said,
+                              const std::vector<const SlotText*>& slots) {
+    const auto line = shared_line(function, said);
+    if (!line) {
+        return {};
+    }
+    std::vector<const HostFunction*> sharers;
+    for (const HostFunction& other : host.functions()) {
+        if (!other.is_bridge() && !is_wanted(slots, other.address) &&
+            shared_line(other, std::nullopt) == line) {
+            sharers.push_back(&other);
+        }
+    }
+    if (sharers.empty()) {
+        return {};
+    }
+    return base::fail(
+        "{} has only INTx and shares GSI {} with {}: they go to the same guest together, or all "
+        "stay on the host",
+        function.address.text(), *line, list(sharers));
+}
+
+base::Result<void> check_function(const HostTopology& host, const SlotText& slot,
+                                  const std::vector<const SlotText*>& slots) {
+    const std::string name = slot.address->text();
+    const HostFunction* function = host.find(*slot.address);
+    if (function == nullptr) {
+        return base::fail("this host has no PCI device {}; `cupule passthrough list` shows them",
+                          name);
+    }
+    if (function->is_bridge()) {
+        return base::fail("{} is a bridge; only endpoints can be passed through", name);
+    }
+    if (!function->iommu_group) {
+        return base::fail(
+            "{} is behind no IOMMU, so it could overwrite the host: turn VT-d or AMD-Vi on in the "
+            "firmware, and intel_iommu=on in the kernel",
+            name);
+    }
+    const auto same = [&](const SlotText* other) { return other->address == slot.address; };
+    if (std::ranges::count_if(slots, same) > 1) {
+        return base::fail("{} is asked for twice", name);
+    }
+    if (function->driver != "vfio-pci") {
+        return base::fail("{} is {}; `cupule passthrough bind {}` prepares it", name,
+                          function->driver.empty()
+                              ? std::string("not bound to vfio-pci")
+                              : fmt::format("in use by the host's driver {}", function->driver),
+                          name);
+    }
+    CUPULE_TRY(check_group(host, *function));
+    CUPULE_TRY(check_line(host, *function, slot.gsi, slots));
+    if (!host.remaps_interrupts() && !slot.unsafe_interrupts) {
+        return base::fail(
+            "{}: this host does not remap interrupts, so the guest could make the device forge any "
+            "interrupt of the host: turn interrupt remapping on (firmware, intremap=on), or "
+            "accept the risk with the option unsafe_interrupts",
+            name);
+    }
+    return {};
+}
+
+}  // namespace
+
+base::Result<void> check_host_functions(const HostTopology& host,
+                                        const std::vector<const SlotText*>& slots) {
+    for (const SlotText* slot : slots) {
+        CUPULE_TRY(check_function(host, *slot, slots));
+    }
+    return {};
+}
+
+std::vector<std::string> find_obstacles(const HostTopology& host, const HostFunction& function) {
+    std::vector<std::string> obstacles;
+    const auto note = [&](const base::Result<void>& result) {
+        if (!result) {
+            obstacles.push_back(result.error().message);
+        }
+    };
+    if (function.is_bridge()) {
+        return {"a bridge"};
+    }
+    if (!function.iommu_group) {
+        obstacles.emplace_back("behind no IOMMU");
+    } else {
+        note(check_group(host, function));
+    }
+    const SlotText self{.address = function.address};
+    note(check_line(host, function, std::nullopt, {&self}));
+    if (!host.remaps_interrupts()) {
+        obstacles.emplace_back("interrupts are not remapped");
+    }
+    return obstacles;
+}
+
+}  // namespace cupule::passthrough

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "passthrough/host_topology.h"
+#include "passthrough/slot_options.h"
+
+namespace cupule::passthrough {
+
+/// Whether the host can give all of `slots` (those with an address) to one guest. What is checked
+/// is worked out from the host alone: the device is there, an endpoint, asked for once, and behind
+/// vfio-pci; no driver of the host has another device of its IOMMU group; no device outside the
+/// guest shares the interrupt line of one that has nothing but INTx; interrupts are remapped. The
+/// error names the devices, and what to do.
+base::Result<void> check_host_functions(const HostTopology& host,
+                                        const std::vector<const SlotText*>& slots);
+
+/// Why this function cannot be passed through as things are, one reason a line; empty: it can.
+std::vector<std::string> find_obstacles(const HostTopology& host, const HostFunction& function);
+
+}  // namespace cupule::passthrough

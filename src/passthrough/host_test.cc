@@ -1,0 +1,304 @@
+// What is read of the host and said about it, with a host made of files.
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+#include "passthrough/config_image.h"
+#include "passthrough/host_checks.h"
+#include "passthrough/host_topology.h"
+#include "passthrough/slot_options.h"
+#include "passthrough/software_models.h"
+#include "passthrough/time_measurement.h"
+
+namespace cupule::passthrough {
+namespace {
+
+struct FakeFunction {
+    std::string name;
+    std::string driver{};
+    std::optional<unsigned> group{};
+    unsigned irq = 0;
+    std::uint8_t capability = 0;  // the only one
+    std::uint8_t header_type = 0;
+    std::string bus = "pci0000:00";
+};
+
+/// A directory with the parts of /sys and /proc that are read.
+class FakeHost {
+  public:
+    FakeHost() {
+        char path[] = "/tmp/cupule-host-XXXXXX";
+        root_ = mkdtemp(path);
+        for (const char* part :
+             {"/proc", "/sys", "/sys/bus", "/sys/bus/pci", "/sys/bus/pci/devices", "/sys/devices",
+              "/sys/drivers", "/sys/groups"}) {
+            mkdir((root_ + part).c_str(), 0755);
+        }
+        interrupts(true);
+    }
+    ~FakeHost() {
+        const std::string command = "rm -rf " + root_;
+        EXPECT_EQ(std::system(command.c_str()), 0);
+    }
+    FakeHost(const FakeHost&) = delete;
+    FakeHost& operator=(const FakeHost&) = delete;
+
+    void interrupts(bool remapped) {
+        const std::string chip = remapped ? "IR-IO-APIC" : "IO-APIC";
+        write("/proc/interrupts", "           CPU0\n  9:   0   " + chip +
+                                      "   9-fasteoi   acpi\n 33:   5   " + chip +
+                                      "  20-fasteoi   uhci\nNMI:  0  Non-maskable\n");
+    }
+    void add(const FakeFunction& function) {
+        const std::string bus = "/sys/devices/" + function.bus;
+        mkdir((root_ + bus).c_str(), 0755);
+        const std::string path = bus + "/" + function.name;
+        mkdir((root_ + path).c_str(), 0755);
+        link("../../../devices/" + function.bus + "/" + function.name,
+             "/sys/bus/pci/devices/" + function.name);
+        write(path + "/vendor", "0x8086\n");
+        write(path + "/device", "0x10d3\n");
+        write(path + "/class", "0x020000\n");
+        write(path + "/irq", std::to_string(function.irq) + "\n");
+        std::string config(256, '\0');
+        config[0x06] = 0x10;
+        config[0x0E] = static_cast<char>(function.header_type);
+        config[0x34] = 0x40;
+        config[0x3D] = 1;
+        config[0x40] = static_cast<char>(function.capability);
+        config[255] = '\n';
+        write(path + "/config", config);
+        if (!function.driver.empty()) {
+            link("../../drivers/" + function.driver, path + "/driver");
+        }
+        if (function.group) {
+            link("../../groups/" + std::to_string(*function.group), path + "/iommu_group");
+        }
+    }
+    HostTopology read() const {
+        auto topology = HostTopology::read(root_);
+        EXPECT_TRUE(topology);
+        return std::move(*topology);
+    }
+
+  private:
+    void write(const std::string& path, const std::string& text) {
+        std::ofstream(root_ + path, std::ios::binary) << text;
+    }
+    void link(const std::string& target, const std::string& path) {
+        EXPECT_EQ(symlink(target.c_str(), (root_ + path).c_str()), 0);
+    }
+    std::string root_;
+};
+
+constexpr std::uint8_t msix_id = 0x11;
+constexpr std::uint8_t power_id = 0x01;
+
+std::string verdict(const FakeHost& host, const std::vector<std::string>& texts) {
+    std::vector<SlotText> slots;
+    for (const std::string& text : texts) {
+        auto slot = parse_slot_text(text);
+        EXPECT_TRUE(slot);
+        slots.push_back(*slot);
+    }
+    std::vector<const SlotText*> wanted;
+    for (const SlotText& slot : slots) {
+        wanted.push_back(&slot);
+    }
+    const auto result = check_host_functions(host.read(), wanted);
+    return result ? "" : result.error().message;
+}
+
+TEST(HostAddress, TakesAcrnsAndLinuxsSpellings) {
+    const HostAddress nic{.bus = 0x1F, .device = 0x1F, .function = 6};
+    EXPECT_EQ(HostAddress::parse("1f/1f/6"), nic);
+    EXPECT_EQ(HostAddress::parse("1F:1f.6"), nic);
+    EXPECT_EQ(HostAddress::parse("0000:1f:1f.6"), nic);
+    EXPECT_EQ(HostAddress::parse("10001:1f:1f.6"), std::nullopt);
+    EXPECT_EQ(nic.text(), "0000:1f:1f.6");
+    for (const char* wrong : {"", "1", "1/2", "1/20/0", "1/2/8", "100/0/0", "0/0/0/0/0", "x/0/0",
+                              "0/0/0 ", "0x1/0/0", "1//0"}) {
+        EXPECT_EQ(HostAddress::parse(wrong), std::nullopt) << wrong;
+    }
+}
+
+TEST(SlotOptions, TakesEveryOptionInAnyOrder) {
+    const auto slot = parse_slot_text(
+        "02/00/0,keep_gsi,vmsix_on_msi,3,romfile=/a,no_reset,enable_ptm,irq=17,dsdt=/b,");
+    ASSERT_TRUE(slot);
+    EXPECT_TRUE(slot->keep_gsi && slot->no_reset && slot->enable_ptm);
+    EXPECT_FALSE(slot->d3hot_reset || slot->unsafe_interrupts);
+    EXPECT_EQ(slot->msix_on_msi_bar, 3U);
+    EXPECT_EQ(slot->gsi, 17U);
+    EXPECT_EQ(slot->rom_file, "/a");
+    EXPECT_EQ(slot->dsdt_file, "/b");
+}
+
+TEST(SlotOptions, NamesWhatIsWrong) {
+    const auto complaint = [](std::string_view text) {
+        const auto slot = parse_slot_text(text);
+        return slot ? std::string() : slot.error().message;
+    };
+    EXPECT_NE(complaint("02-0").find("'02-0' is no PCI device"), std::string::npos);
+    EXPECT_NE(complaint("02/0/0,gpu").find("'gpu' is not known"), std::string::npos);
+    EXPECT_NE(complaint("02/0/0,vmsix_on_msi").find("0 to 5"), std::string::npos);
+    EXPECT_NE(complaint("02/0/0,vmsix_on_msi,6").find("0 to 5"), std::string::npos);
+    EXPECT_NE(complaint("02/0/0,irq=256").find("0 to 255"), std::string::npos);
+    EXPECT_NE(complaint("02/0/0,romfile=").find("1 to 255"), std::string::npos);
+    EXPECT_NE(complaint("02/0/0,no_reset,d3hot_reset").find("exclude"), std::string::npos);
+}
+
+TEST(HostTopology, ReadsWhatSysfsSays) {
+    FakeHost host;
+    host.add({.name = "0000:00:1c.0", .driver = "pcieport", .header_type = 1});
+    host.add({.name = "0000:01:00.0",
+              .driver = "igc",
+              .group = 7,
+              .irq = 33,
+              .capability = msix_id,
+              .bus = "pci0000:00/0000:00:1c.0"});
+    const HostTopology topology = host.read();
+    ASSERT_EQ(topology.functions().size(), 2U);
+    const HostFunction* nic = topology.find({.bus = 1});
+    ASSERT_NE(nic, nullptr);
+    EXPECT_EQ(nic->vendor, 0x8086);
+    EXPECT_EQ(nic->class_code, 0x020000U);
+    EXPECT_EQ(nic->driver, "igc");
+    EXPECT_EQ(nic->iommu_group, 7U);
+    EXPECT_EQ(nic->gsi, 20U);
+    EXPECT_EQ(nic->config.size(), 256U);
+    EXPECT_TRUE(nic->has_msix);
+    EXPECT_FALSE(nic->needs_intx());
+    EXPECT_EQ(nic->upstream, (HostAddress{.device = 0x1C}));
+    EXPECT_TRUE(topology.find({.device = 0x1C})->is_bridge());
+    EXPECT_EQ(topology.find({.device = 0x1C})->upstream, std::nullopt);
+    EXPECT_TRUE(topology.remaps_interrupts());
+}
+
+TEST(HostChecks, AFunctionBehindVfioInAGroupOfItsOwnPasses) {
+    FakeHost host;
+    host.add({.name = "0000:00:02.0", .driver = "vfio-pci", .group = 1, .capability = msix_id});
+    EXPECT_EQ(verdict(host, {"00/02/0"}), "");
+    EXPECT_NE(verdict(host, {"00/02/0", "0000:00:02.0"}).find("asked for twice"),
+              std::string::npos);
+    EXPECT_NE(verdict(host, {"00/03/0"}).find("no PCI device 0000:00:03.0"), std::string::npos);
+}
+
+TEST(HostChecks, NamesTheDriverThatHasTheDevice) {
+    FakeHost host;
+    host.add({.name = "0000:00:02.0", .driver = "e1000e", .group = 1, .capability = msix_id});
+    host.add({.name = "0000:00:1c.0", .driver = "pcieport", .group = 2, .header_type = 1});
+    host.add({.name = "0000:00:03.0", .driver = "vfio-pci"});
+    EXPECT_NE(verdict(host, {"00/02/0"}).find("in use by the host's driver e1000e"),
+              std::string::npos);
+    EXPECT_NE(verdict(host, {"00/1c/0"}).find("is a bridge"), std::string::npos);
+    EXPECT_NE(verdict(host, {"00/03/0"}).find("behind no IOMMU"), std::string::npos);
+}
+
+TEST(HostChecks, NamesTheOthersOfAnIommuGroup) {
+    FakeHost host;
+    host.add({.name = "0000:00:02.0", .driver = "vfio-pci", .group = 1, .capability = msix_id});
+    host.add({.name = "0000:00:02.1", .driver = "snd_hda_intel", .group = 1});
+    host.add({.name = "0000:00:02.2", .driver = "pcieport", .group = 1});
+    const std::string complaint = verdict(host, {"00/02/0"});
+    EXPECT_NE(complaint.find("group 1 with 0000:00:02.1 (snd_hda_intel)"), std::string::npos);
+    EXPECT_EQ(complaint.find("02.2"), std::string::npos) << "a port does no DMA";
+}
+
+TEST(HostChecks, DevicesWithIntxAloneShareALineOnlyWithinOneGuest) {
+    FakeHost host;
+    host.add({.name = "0000:00:02.0",
+              .driver = "vfio-pci",
+              .group = 1,
+              .irq = 33,
+              .capability = power_id});
+    host.add({.name = "0000:00:03.0",
+              .driver = "vfio-pci",
+              .group = 2,
+              .irq = 33,
+              .capability = power_id});
+    host.add({.name = "0000:00:04.0", .driver = "igc", .irq = 33, .capability = msix_id});
+    EXPECT_NE(verdict(host, {"00/02/0"}).find("shares GSI 20 with 0000:00:03.0 (vfio-pci)"),
+              std::string::npos);
+    EXPECT_EQ(verdict(host, {"00/02/0", "00/03/0"}), "");
+    EXPECT_EQ(verdict(host, {"00/02/0,irq=21"}), "");
+}
+
+TEST(HostChecks, WithoutInterruptRemappingTheUserHasToNameTheRisk) {
+    FakeHost host;
+    host.interrupts(false);
+    host.add({.name = "0000:00:02.0", .driver = "vfio-pci", .group = 1, .capability = msix_id});
+    EXPECT_NE(verdict(host, {"00/02/0"}).find("does not remap interrupts"), std::string::npos);
+    EXPECT_EQ(verdict(host, {"00/02/0,unsafe_interrupts"}), "");
+    const HostTopology topology = host.read();
+    EXPECT_EQ(find_obstacles(topology, topology.functions()[0]),
+              std::vector<std::string>{"interrupts are not remapped"});
+}
+
+// Precision time measurement.
+
+std::string time_verdict(const std::vector<std::uint8_t>& endpoint,
+                         const std::vector<std::uint8_t>& port) {
+    const auto source = check_time_measurement(endpoint, port);
+    return source ? "" : source.error().message;
+}
+
+TEST(TimeMeasurement, AnI225BelowARootPortWithPtmOnHasIt) {
+    const SoftwareModel model = make_i225_model(1, 5);
+    const auto source = check_time_measurement(model.config, model.port_config);
+    ASSERT_TRUE(source) << source.error().message;
+    EXPECT_FALSE(source->integrated);
+    EXPECT_EQ(source->port.vendor_id, 0x8086);
+    EXPECT_EQ(source->port.device_id, 0xA0BC);
+    EXPECT_EQ(source->capability, 0x0406U);
+    EXPECT_EQ(source->control, 0x0403U);
+}
+
+TEST(TimeMeasurement, SaysWhichConditionFails) {
+    const SoftwareModel model = make_i225_model(1, 5);
+    const auto changed = [](std::vector<std::uint8_t> config, unsigned offset, std::uint8_t value) {
+        config[offset] = value;
+        return config;
+    };
+    const auto& config = model.config;
+    const auto& port = model.port_config;
+    const auto expect = [&](const std::string& text, const std::vector<std::uint8_t>& endpoint,
+                            const std::vector<std::uint8_t>& above) {
+        EXPECT_NE(time_verdict(endpoint, above).find(text), std::string::npos)
+            << text << ": " << time_verdict(endpoint, above);
+    };
+    expect("not PCI Express", std::vector<std::uint8_t>(256), port);
+    expect("no PTM capability", changed(config, 0x1F0, 0), port);
+    expect("no PTM requester", changed(config, 0x1F4, 0), port);
+    expect("several functions", changed(config, 0x0E, 0x80), port);
+    expect("no endpoint", changed(config, 0xA2, 0x52), port);
+    expect("not directly below", config, {});
+    expect("not directly below", config, changed(port, 0x42, 0x62));
+    expect("cannot be a PTM root", config, changed(port, 0x154, 2));
+    expect("is not on", config, changed(port, 0x158, 2));
+    expect("is not on", config, changed(port, 0x158, 1));
+    EXPECT_EQ(time_verdict(changed(config, 0xA2, 0x92), {}), "") << "integrated: no port needed";
+}
+
+TEST(ConfigImage, ListsThatGoRoundOrOverlapEnd) {
+    std::vector<std::uint8_t> config(256);
+    config[0x06] = 0x10;
+    config[0x34] = 0x40;
+    config[0x40] = 0x09;
+    config[0x41] = 0x50;
+    config[0x42] = 0xFF;  // a vendor's capability that would reach past everything
+    config[0x50] = 0x11;
+    config[0x51] = 0x40;
+    const ConfigImage image = read_config_image(config_reader(config), 256);
+    ASSERT_EQ(image.capabilities.size(), 2U);
+    EXPECT_EQ(image.find(0x09)->length, 0x10);
+    EXPECT_EQ(image.find(0x11)->length, 12);
+}
+
+}  // namespace
+}  // namespace cupule::passthrough

@@ -1,0 +1,192 @@
+#include "passthrough/interrupt_relay.h"
+
+#include <sys/epoll.h>
+
+#include <utility>
+
+#include "base/log.h"
+
+namespace cupule::passthrough {
+
+InterruptRelay::InterruptRelay(Powers powers, pci::Msi* msi, pci::Msix* msix,
+                               HostInterrupt msix_source)
+    : powers_(powers), msi_(msi), msix_(msix), msix_source_(msix_source) {
+    if (msi_ != nullptr) {
+        msi_->set_observer(&msi_observer_);
+    }
+    if (msix_ != nullptr) {
+        msix_->set_observer(&msix_observer_);
+    }
+}
+
+InterruptRelay::~InterruptRelay() {
+    leave();
+}
+
+void InterruptRelay::connect_intx(irq::Gsi gsi) {
+    gsi_ = gsi;
+    update();
+}
+
+InterruptRelay::Mode InterruptRelay::wanted() const {
+    if (stopped_) {
+        return Mode::none;
+    }
+    if (msix_ != nullptr && msix_->enabled()) {
+        return Mode::msix;
+    }
+    if (msi_ != nullptr && msi_->enabled()) {
+        return Mode::msi;
+    }
+    const bool has_intx = powers_.host.interrupts(HostInterrupt::intx) != 0;
+    return gsi_ && has_intx ? Mode::intx : Mode::none;
+}
+
+HostInterrupt InterruptRelay::host_kind(Mode mode) const {
+    switch (mode) {
+        case Mode::msi:
+            return HostInterrupt::msi;
+        case Mode::msix:
+            return msix_source_;
+        case Mode::none:
+        case Mode::intx:
+            break;
+    }
+    return HostInterrupt::intx;
+}
+
+void InterruptRelay::update() {
+    const Mode next = wanted();
+    const bool regranted =
+        mode_ == Mode::msi && next == Mode::msi && vectors_.size() != msi_->granted();
+    if (next == mode_ && !regranted) {
+        return;
+    }
+    leave();
+    enter(next);
+}
+
+void InterruptRelay::stop() {
+    stopped_ = true;
+    update();
+}
+
+void InterruptRelay::leave() {
+    if (mode_ == Mode::none) {
+        return;
+    }
+    const Mode left = std::exchange(mode_, Mode::none);
+    // The host stops signalling before the eventfds go.
+    powers_.host.disable(host_kind(left));
+    for (const Vector& vector : vectors_) {
+        if (vector.routed) {
+            powers_.events.unroute(vector.eventfd.get());
+        }
+    }
+    vectors_.clear();
+    resample_.close();
+}
+
+void InterruptRelay::enter(Mode mode) {
+    mode_ = mode;
+    switch (mode) {
+        case Mode::none:
+            return;
+        case Mode::intx:
+            enter_intx();
+            return;
+        case Mode::msi:
+            vectors_.resize(msi_->granted());
+            break;
+        case Mode::msix:
+            vectors_.resize(msix_->vectors());
+            break;
+    }
+    const auto count = static_cast<unsigned>(vectors_.size());
+    if (const auto enabled = powers_.host.enable(host_kind(mode), count); !enabled) {
+        base::log_error("{}", enabled.error().message);
+        return;
+    }
+    // Says again which vectors can send by now.
+    if (mode == Mode::msi) {
+        msi_->set_observer(&msi_observer_);
+    } else {
+        msix_->set_observer(&msix_observer_);
+    }
+}
+
+void InterruptRelay::enter_intx() {
+    auto line = base::make_eventfd();
+    auto resample = base::make_eventfd();
+    if (!line || !resample) {
+        base::log_error("{}: no eventfd for INTx", powers_.host.name());
+        return;
+    }
+    vectors_.resize(1);
+    vectors_[0].eventfd = std::move(*line);
+    resample_ = std::move(*resample);
+    const int eventfd = vectors_[0].eventfd.get();
+    auto done = powers_.events.route_level(eventfd, *gsi_, resample_.get());
+    vectors_[0].routed = done.has_value();
+    if (done) {
+        done = powers_.host.connect(HostInterrupt::intx, 0, eventfd, resample_.get());
+    }
+    if (!done) {
+        base::log_error("{}: no INTx: {}", powers_.host.name(), done.error().message);
+    }
+}
+
+bool InterruptRelay::connect(unsigned vector) {
+    Vector& one = vectors_[vector];
+    if (one.eventfd) {
+        return true;
+    }
+    auto eventfd = base::make_eventfd();
+    if (!eventfd) {
+        base::log_error("{}: {}", powers_.host.name(), eventfd.error().message);
+        return false;
+    }
+    auto watch = powers_.loop.watch(eventfd->get(), 0, powers_.monitor,
+                                    [this, vector](std::uint32_t) { arrived(vector); });
+    if (!watch) {
+        base::log_error("{}: {}", powers_.host.name(), watch.error().message);
+        return false;
+    }
+    auto connected = powers_.host.connect(host_kind(mode_), vector, eventfd->get(), -1);
+    if (!connected) {
+        base::log_error("{}", connected.error().message);
+        return false;
+    }
+    one.watch = std::move(*watch);
+    one.eventfd = std::move(*eventfd);
+    return true;
+}
+
+void InterruptRelay::vector_changed(Mode mode, unsigned vector,
+                                    std::optional<irq::MsiMessage> message) {
+    update();
+    if (mode != mode_ || vector >= vectors_.size() || (!message && !vectors_[vector].eventfd) ||
+        !connect(vector)) {
+        return;
+    }
+    Vector& one = vectors_[vector];
+    const int eventfd = one.eventfd.get();
+    const bool routes = message && powers_.events.route_message(eventfd, *message);
+    if (one.routed && !routes) {
+        powers_.events.unroute(eventfd);
+    }
+    one.routed = routes;
+    // Nobody carries it in: it comes here and becomes pending.
+    one.watch->set_events(routes ? 0U : std::uint32_t{EPOLLIN});
+}
+
+void InterruptRelay::arrived(unsigned vector) {
+    base::drain_eventfd(vectors_[vector].eventfd.get());
+    if (mode_ == Mode::msix) {
+        msix_->notify(vector);
+    } else if (mode_ == Mode::msi) {
+        msi_->notify(vector);
+    }
+}
+
+}  // namespace cupule::passthrough

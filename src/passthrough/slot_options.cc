@@ -1,0 +1,125 @@
+#include "passthrough/slot_options.h"
+
+#include <array>
+#include <charconv>
+
+namespace cupule::passthrough {
+namespace {
+
+constexpr std::size_t path_length_max = 255;
+constexpr unsigned gsi_max = 255;
+
+/// Takes the text before the next comma away.
+std::string_view next_word(std::string_view& rest) {
+    const std::size_t end = rest.find(',');
+    const std::string_view word = rest.substr(0, end);
+    rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
+    return word;
+}
+
+std::optional<unsigned> parse_decimal(std::string_view text, unsigned last) {
+    unsigned value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool whole = error == std::errc{} && end == text.data() + text.size() && !text.empty();
+    return whole && value <= last ? std::optional(value) : std::nullopt;
+}
+
+base::Result<void> take_path(std::string_view word, std::string& path) {
+    const std::string_view value = word.substr(word.find('=') + 1);
+    if (value.empty() || value.size() > path_length_max) {
+        return base::fail("'{}': a path of 1 to {} characters is expected", word, path_length_max);
+    }
+    path = value;
+    return {};
+}
+
+/// False: `word` is no flag.
+bool take_flag(std::string_view word, SlotText& slot) {
+    struct Flag {
+        std::string_view name;
+        bool SlotText::*member;
+    };
+    constexpr auto flags =
+        std::to_array<Flag>({{"keep_gsi", &SlotText::keep_gsi},
+                             {"no_reset", &SlotText::no_reset},
+                             {"d3hot_reset", &SlotText::d3hot_reset},
+                             {"enable_ptm", &SlotText::enable_ptm},
+                             {"unsafe_interrupts", &SlotText::unsafe_interrupts}});
+    for (const Flag& flag : flags) {
+        if (word == flag.name) {
+            slot.*flag.member = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+base::Result<void> take_option(std::string_view word, std::string_view& rest, SlotText& slot) {
+    if (take_flag(word, slot)) {
+        return {};
+    }
+    if (word == "vmsix_on_msi") {
+        const std::string_view bar = next_word(rest);
+        slot.msix_on_msi_bar = parse_decimal(bar, 5);
+        if (!slot.msix_on_msi_bar) {
+            return base::fail("'vmsix_on_msi,{}': the next word is a BAR, 0 to 5", bar);
+        }
+        return {};
+    }
+    if (word.starts_with("romfile=")) {
+        return take_path(word, slot.rom_file);
+    }
+    if (word.starts_with("dsdt=")) {
+        return take_path(word, slot.dsdt_file);
+    }
+    if (word.starts_with("irq=")) {
+        slot.gsi = parse_decimal(word.substr(4), gsi_max);
+        if (!slot.gsi) {
+            return base::fail("'{}': an interrupt from 0 to {} is expected", word, gsi_max);
+        }
+        return {};
+    }
+    return base::fail(
+        "the option '{}' is not known; there are keep_gsi, no_reset, d3hot_reset, enable_ptm, "
+        "unsafe_interrupts, vmsix_on_msi,BAR, romfile=FILE, dsdt=FILE and irq=N",
+        word);
+}
+
+base::Result<void> check_together(const SlotText& slot) {
+    if (slot.no_reset && slot.d3hot_reset) {
+        return base::fail("no_reset and d3hot_reset exclude each other");
+    }
+    return {};
+}
+
+}  // namespace
+
+base::Result<SlotText> parse_slot_text(std::string_view text) {
+    constexpr std::string_view model_prefix = "model:";
+    SlotText slot;
+    std::string_view rest = text;
+    const std::string_view place = next_word(rest);
+    if (place.starts_with(model_prefix)) {
+        slot.model = place.substr(model_prefix.size());
+    } else {
+        slot.address = HostAddress::parse(place);
+        if (!slot.address) {
+            return base::fail(
+                "'{}' is no PCI device: BUS/DEVICE/FUNCTION in hexadecimal is expected, as "
+                "02/00/0, "
+                "or DOMAIN:BUS:DEVICE.FUNCTION, as 0000:02:00.0",
+                place);
+        }
+    }
+    while (!rest.empty()) {
+        const std::string_view word = next_word(rest);
+        if (!word.empty()) {
+            // acrn-dm's launch scripts leave empty words behind.
+            CUPULE_TRY(take_option(word, rest, slot));
+        }
+    }
+    CUPULE_TRY(check_together(slot));
+    return slot;
+}
+
+}  // namespace cupule::passthrough

@@ -1,0 +1,123 @@
+#include "passthrough/vfio_container.h"
+
+#include <fcntl.h>
+#include <linux/vfio.h>
+
+#include <utility>
+
+#include "passthrough/vfio_ioctl.h"
+
+namespace cupule::passthrough {
+
+base::Result<std::unique_ptr<VfioContainer>> VfioContainer::create() {
+    auto fd = base::open_file("/dev/vfio/vfio", O_RDWR);
+    if (!fd) {
+        return std::unexpected(
+            base::Error{.message = fd.error().message +
+                                   "; passthrough needs VFIO: `modprobe vfio-pci`, and the right "
+                                   "to use it",
+                        .code = fd.error().code});
+    }
+    const int version = vfio_ioctl(fd->get(), VFIO_GET_API_VERSION, 0);
+    if (version != VFIO_API_VERSION ||
+        vfio_ioctl(fd->get(), VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU) != 1) {
+        return base::fail(
+            "this host's VFIO (interface version {}) has no type 1 IOMMU: `modprobe "
+            "vfio_iommu_type1`, and an IOMMU that is on (intel_iommu=on or amd_iommu=on)",
+            version);
+    }
+    return std::unique_ptr<VfioContainer>(new VfioContainer(std::move(*fd)));
+}
+
+base::Result<void> VfioContainer::add_group(unsigned group) {
+    if (groups_.contains(group)) {
+        return {};
+    }
+    const std::string path = fmt::format("/dev/vfio/{}", group);
+    auto fd = base::open_file(path, O_RDWR);
+    if (!fd) {
+        const bool busy = fd.error().code == EBUSY;
+        return std::unexpected(fd.error().in(
+            busy ? fmt::format("another process has IOMMU group {}", group)
+                 : fmt::format("IOMMU group {}: is its device bound to vfio-pci?", group)));
+    }
+    vfio_group_status status{};
+    status.argsz = sizeof status;
+    if (vfio_ioctl(fd->get(), VFIO_GROUP_GET_STATUS, &status) < 0) {
+        return base::fail_errno(errno, "VFIO does not tell the status of IOMMU group {}", group);
+    }
+    if ((status.flags & VFIO_GROUP_FLAGS_VIABLE) == 0) {
+        return base::fail(
+            "IOMMU group {} has devices that drivers of the host use; `cupule passthrough list` "
+            "shows them: bind all of them to vfio-pci or unbind them",
+            group);
+    }
+    const int container = fd_.get();
+    if (vfio_ioctl(fd->get(), VFIO_GROUP_SET_CONTAINER, &container) < 0) {
+        return base::fail_errno(errno, "VFIO does not take IOMMU group {} in", group);
+    }
+    if (groups_.empty() && vfio_ioctl(fd_.get(), VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0) {
+        const int code = errno;
+        if (code == EPERM) {
+            return base::fail_errno(
+                code,
+                "the host refuses passthrough as it cannot remap interrupts: a device could "
+                "forge any interrupt; turn interrupt remapping on in the firmware and kernel "
+                "(intremap=on), or accept that risk with the module parameter "
+                "vfio_iommu_type1.allow_unsafe_interrupts=1 and the option unsafe_interrupts");
+        }
+        return base::fail_errno(code, "VFIO gives IOMMU group {} no IOMMU", group);
+    }
+    groups_.emplace(group, std::move(*fd));
+    return {};
+}
+
+base::Result<base::FileDescriptor> VfioContainer::open_device(unsigned group,
+                                                              const std::string& name) {
+    const auto found = groups_.find(group);
+    if (found == groups_.end()) {
+        return base::fail("IOMMU group {} of {} is not in use", group, name);
+    }
+    base::FileDescriptor fd(
+        vfio_ioctl(found->second.get(), VFIO_GROUP_GET_DEVICE_FD, name.c_str()));
+    if (!fd) {
+        return base::fail_errno(errno, "VFIO does not open {}", name);
+    }
+    return fd;
+}
+
+base::Result<void> VfioContainer::map(memory::GuestAddress base, std::uint64_t size,
+                                      std::byte* host) {
+    vfio_iommu_type1_dma_map request{};
+    request.argsz = sizeof request;
+    request.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
+    request.vaddr = reinterpret_cast<std::uint64_t>(host);
+    request.iova = base.value;
+    request.size = size;
+    if (vfio_ioctl(fd_.get(), VFIO_IOMMU_MAP_DMA, &request) == 0) {
+        return {};
+    }
+    const int code = errno;
+    const char* hint = code == ENOMEM
+                           ? " (all of it is kept in memory: is there enough, and does `ulimit -l` "
+                             "allow it?)"
+                       : code == EINVAL ? " (does it meet an address of /sys/kernel/iommu_groups/*/"
+                                          "reserved_regions, or is the IOMMU too narrow?)"
+                                        : "";
+    return base::fail_errno(code, "the IOMMU does not map {} MiB of guest memory at {:#x}{}",
+                            size >> 20, base.value, hint);
+}
+
+base::Result<void> VfioContainer::unmap(memory::GuestAddress base, std::uint64_t size) {
+    vfio_iommu_type1_dma_unmap request{};
+    request.argsz = sizeof request;
+    request.iova = base.value;
+    request.size = size;
+    if (vfio_ioctl(fd_.get(), VFIO_IOMMU_UNMAP_DMA, &request) < 0) {
+        return base::fail_errno(errno, "the IOMMU does not unmap guest memory at {:#x}",
+                                base.value);
+    }
+    return {};
+}
+
+}  // namespace cupule::passthrough
