@@ -87,11 +87,10 @@ constexpr auto command_names =
 /// A name that can stand below /dev and in a kernel message.
 bool is_device_name(std::string_view name) {
     constexpr std::size_t length_max = 31;
-    return !name.empty() && name.size() <= length_max &&
-           std::ranges::all_of(name, [](char c) {
-               return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                      c == '_' || c == '-';
-           });
+    return !name.empty() && name.size() <= length_max && std::ranges::all_of(name, [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '_' || c == '-';
+    });
 }
 
 int hsm_command(Words words, const CommandContext& context) {

@@ -58,8 +58,7 @@ class RemotePage : public ClientPage {
     void publish(unsigned vcpu, const acrn_io_request& request) override {
         const std::span<const std::byte> bytes = std::as_bytes(std::span(&request, 1));
         const std::uint64_t slot = address_ + slot_offset(vcpu);
-        [[maybe_unused]] const bool written =
-            process_->write(slot, bytes.first(state_offset));
+        [[maybe_unused]] const bool written = process_->write(slot, bytes.first(state_offset));
         set_state(vcpu, request.processed);
     }
     void set_state(unsigned vcpu, std::uint32_t state) override {

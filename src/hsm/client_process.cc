@@ -12,8 +12,7 @@ SharedRange::~SharedRange() {
 bool LinuxProcess::read(std::uint64_t address, std::span<std::byte> to) const {
     const iovec local{.iov_base = to.data(), .iov_len = to.size()};
     const iovec remote{.iov_base = reinterpret_cast<void*>(address), .iov_len = to.size()};
-    return process_vm_readv(thread_, &local, 1, &remote, 1, 0) ==
-           static_cast<ssize_t>(to.size());
+    return process_vm_readv(thread_, &local, 1, &remote, 1, 0) == static_cast<ssize_t>(to.size());
 }
 
 bool LinuxProcess::write(std::uint64_t address, std::span<const std::byte> from) const {

@@ -89,9 +89,10 @@ void block_signals() {
 base::Result<std::unique_ptr<CuseService>> CuseService::create(const std::string& name,
                                                                ServiceParts& parts) {
     if (const auto cuse = base::open_file("/dev/cuse", O_RDWR); !cuse) {
-        return base::fail("{}; character devices in user space need root and the kernel's module: "
-                          "`modprobe cuse`",
-                          cuse.error().message);
+        return base::fail(
+            "{}; character devices in user space need root and the kernel's module: "
+            "`modprobe cuse`",
+            cuse.error().message);
     }
     std::unique_ptr<CuseService> service(new CuseService(parts));
     const std::string device = "DEVNAME=" + name;

@@ -86,13 +86,12 @@ int EventfdClients::change_doorbell(const acrn_ioeventfd& change, const ClientPr
 }
 
 int EventfdClients::add_doorbell(const acrn_ioeventfd& change, Eventfd eventfd) {
-    io::Doorbell doorbell{.kind = (change.flags & ACRN_IOEVENTFD_FLAG_PIO) != 0
-                                      ? io::IoKind::port
-                                      : io::IoKind::mmio,
-                          .address = change.addr,
-                          .size = static_cast<std::uint8_t>(change.len),
-                          .match = std::nullopt,
-                          .eventfd = eventfd.descriptor.get()};
+    io::Doorbell doorbell{
+        .kind = (change.flags & ACRN_IOEVENTFD_FLAG_PIO) != 0 ? io::IoKind::port : io::IoKind::mmio,
+        .address = change.addr,
+        .size = static_cast<std::uint8_t>(change.len),
+        .match = std::nullopt,
+        .eventfd = eventfd.descriptor.get()};
     if ((change.flags & ACRN_IOEVENTFD_FLAG_DATAMATCH) != 0) {
         doorbell.match = change.data;
     }
@@ -108,9 +107,8 @@ int EventfdClients::add_doorbell(const acrn_ioeventfd& change, Eventfd eventfd) 
     }
     // The hypervisor may know only one eventfd for an address and value; `handle` has the rest.
     const bool in_hypervisor = vm_.add_doorbell(doorbell).has_value();
-    bells_.push_back({.eventfd = std::move(eventfd),
-                      .doorbell = doorbell,
-                      .in_hypervisor = in_hypervisor});
+    bells_.push_back(
+        {.eventfd = std::move(eventfd), .doorbell = doorbell, .in_hypervisor = in_hypervisor});
     return 0;
 }
 
@@ -147,8 +145,8 @@ int EventfdClients::add_interrupt(const acrn_irqfd& change, Eventfd eventfd) {
         return -ENOMEM;
     }
     const auto routed = vm_.route_message(
-        eventfd.descriptor.get(), {.address = change.msi.msi_addr,
-                                   .data = static_cast<std::uint32_t>(change.msi.msi_data)});
+        eventfd.descriptor.get(),
+        {.address = change.msi.msi_addr, .data = static_cast<std::uint32_t>(change.msi.msi_data)});
     if (!routed) {
         return routed.error().code != 0 ? -routed.error().code : -ENOMEM;
     }

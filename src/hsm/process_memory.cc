@@ -54,8 +54,7 @@ base::Result<std::unique_ptr<SharedRange>> reserve(std::uint64_t size, std::uint
         return base::fail_errno(ENOMEM, "no room for {:#x} bytes of a client's memory", size);
     }
     auto* const bytes = static_cast<std::byte*>(mapping);
-    const std::uint64_t shift =
-        (like - reinterpret_cast<std::uint64_t>(bytes)) & (alignment - 1);
+    const std::uint64_t shift = (like - reinterpret_cast<std::uint64_t>(bytes)) & (alignment - 1);
     return std::make_unique<SharedRange>(bytes, room, bytes + shift, size);
 }
 
@@ -135,8 +134,8 @@ base::Result<std::unique_ptr<SharedRange>> LinuxProcess::share(std::uint64_t add
             const base::FileDescriptor file,
             base::open_file(fmt::format("/proc/{}/map_files/{}", thread_, line.name), O_RDWR));
         if (need == Need::lasting && !cannot_shrink(file.get())) {
-            return base::fail_errno(EPERM, "the memory at {:#x} of process {} can shrink",
-                                    address, thread_);
+            return base::fail_errno(EPERM, "the memory at {:#x} of process {} can shrink", address,
+                                    thread_);
         }
         const std::uint64_t begin = std::max(line.begin, address);
         const std::uint64_t end = std::min(line.end, address + size);
@@ -159,8 +158,7 @@ base::Result<base::FileDescriptor> LinuxProcess::take_descriptor(int fd) const {
     if (!handle) {
         return base::fail_errno(errno, "cannot reach process {}", id);
     }
-    base::FileDescriptor taken(
-        static_cast<int>(syscall(SYS_pidfd_getfd, handle.get(), fd, 0)));
+    base::FileDescriptor taken(static_cast<int>(syscall(SYS_pidfd_getfd, handle.get(), fd, 0)));
     if (!taken) {
         return base::fail_errno(errno, "cannot take descriptor {} of process {}", fd, id);
     }

@@ -13,9 +13,8 @@ namespace {
 /// As the client reads it. The states of io::IoState have the page's numbers.
 acrn_io_request to_acrn(const io::IoRequest& request, io::IoState state, bool polling) {
     acrn_io_request slot{};
-    const std::uint32_t direction = request.direction == io::IoDirection::write
-                                        ? ACRN_IOREQ_DIR_WRITE
-                                        : ACRN_IOREQ_DIR_READ;
+    const std::uint32_t direction =
+        request.direction == io::IoDirection::write ? ACRN_IOREQ_DIR_WRITE : ACRN_IOREQ_DIR_READ;
     slot.completion_polling = polling ? 1 : 0;
     slot.processed = static_cast<std::uint32_t>(state);
     if (request.kind == io::IoKind::pci_config) {

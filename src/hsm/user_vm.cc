@@ -27,7 +27,7 @@ constexpr std::uint64_t pm1a_control_port = 0x404;
 constexpr std::uint32_t pci_enable = std::uint32_t{1} << 31;
 
 // PM1 control (ACPI 6.5, 4.8.3.2.1).
-constexpr std::uint64_t sleep_enable = 1U << 13;  // SLP_EN
+constexpr std::uint64_t sleep_enable = 1U << 13;    // SLP_EN
 constexpr std::uint64_t sleep_type_off = 5U << 10;  // SLP_TYP of S5
 
 constexpr std::size_t segments_max = 256;
@@ -78,8 +78,8 @@ base::Result<std::shared_ptr<UserVm>> UserVm::create(
     CUPULE_TRY_ASSIGN(auto vm, service.make_vm(spec));
     creation.vmid = claim->id();
     creation.vcpu_num = static_cast<std::uint16_t>(spec.vcpus);
-    return std::shared_ptr<UserVm>(new UserVm(std::move(claim), std::move(vm), std::move(page),
-                                              spec.vcpus, creation.vm_flag));
+    return std::shared_ptr<UserVm>(
+        new UserVm(std::move(claim), std::move(vm), std::move(page), spec.vcpus, creation.vm_flag));
 }
 
 UserVm::UserVm(std::unique_ptr<VmRegistry::Claim> claim, std::unique_ptr<hypervisor::Vm> vm,
@@ -269,8 +269,8 @@ bool UserVm::handle_pci_ports(io::IoRequest& request) {
     }
     request.kind = io::IoKind::pci_config;
     request.bdf = io::PciAddress::from_routing_id(static_cast<std::uint16_t>(selected >> 8));
-    request.address = (selected & 0xFC) | (selected >> 16 & 0xF00) |
-                      (request.address - pci_data_port);
+    request.address =
+        (selected & 0xFC) | (selected >> 16 & 0xF00) | (request.address - pci_data_port);
     return false;
 }
 
@@ -287,9 +287,9 @@ void UserVm::note_power_off(const io::IoRequest& request) {
 
 /// ACRN tells the device model of a crash by a power-off that the guest never asked for.
 void UserVm::vm_stopped(hypervisor::VmStop reason, const std::string& detail) {
-    base::log(reason == hypervisor::VmStop::internal_error ? base::LogLevel::error
-                                                           : base::LogLevel::info,
-              "VM {}: {}", id(), detail);
+    base::log(
+        reason == hypervisor::VmStop::internal_error ? base::LogLevel::error : base::LogLevel::info,
+        "VM {}: {}", id(), detail);
     ready_to_power_off_ = true;
     io::IoRequest request{.kind = io::IoKind::port,
                           .direction = io::IoDirection::write,

@@ -26,8 +26,7 @@ struct PhysicalCpu {
 
 /// What all VMs of a service share; outlives them.
 struct ServiceParts {
-    std::function<base::Result<std::unique_ptr<hypervisor::Vm>>(const hypervisor::VmSpec&)>
-        make_vm;
+    std::function<base::Result<std::unique_ptr<hypervisor::Vm>>(const hypervisor::VmSpec&)> make_vm;
     std::vector<PhysicalCpu> cpus;
     VmRegistry registry{};
 };

@@ -260,9 +260,9 @@ void AcrnVm::attach() {
 
 void AcrnVm::report_lost(int result) {
     request_pause();
-    events_->vm_stopped(VmStop::internal_error,
-                        fmt::format("the ACRN hypervisor service module is gone: {}",
-                                    base::errno_text(-result)));
+    events_->vm_stopped(
+        VmStop::internal_error,
+        fmt::format("the ACRN hypervisor service module is gone: {}", base::errno_text(-result)));
 }
 
 void AcrnVm::serve(unsigned vcpu) {

@@ -48,8 +48,8 @@ bool RequestPage::is_ours(unsigned vcpu) const {
 std::optional<io::IoRequest> RequestPage::read(unsigned vcpu) const {
     const acrn_io_request& slot = page_->req_slot[vcpu];
     const acrn_mmio_request& common = slot.reqs.mmio_request;
-    const std::uint64_t size = slot.type == ACRN_IOREQ_TYPE_PCICFG ? slot.reqs.pci_request.size
-                                                                   : common.size;
+    const std::uint64_t size =
+        slot.type == ACRN_IOREQ_TYPE_PCICFG ? slot.reqs.pci_request.size : common.size;
     const bool is_mmio = slot.type == ACRN_IOREQ_TYPE_MMIO;
     if (size != 1 && size != 2 && size != 4 && (size != 8 || !is_mmio)) {
         return std::nullopt;
@@ -82,9 +82,8 @@ std::optional<io::IoRequest> RequestPage::read(unsigned vcpu) const {
         default:
             return std::nullopt;
     }
-    request.value = request.direction == io::IoDirection::write
-                        ? request.value & base::ones(request.size)
-                        : 0;
+    request.value =
+        request.direction == io::IoDirection::write ? request.value & base::ones(request.size) : 0;
     return request;
 }
 
