@@ -8,6 +8,7 @@
 #include <poll.h>
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <thread>
@@ -78,10 +79,9 @@ cuse_lowlevel_ops device_functions() {
     return functions;
 }
 
-void block_signals() {
-    sigset_t set;
-    sigfillset(&set);
-    pthread_sigmask(SIG_SETMASK, &set, nullptr);
+/// KVM's kick is SIGRTMIN.
+int stop_signal() {
+    return SIGRTMIN + 1;
 }
 
 }  // namespace
@@ -112,8 +112,6 @@ base::Result<std::unique_ptr<CuseService>> CuseService::create(const std::string
         return base::fail("the device /dev/{} cannot be made: libfuse's message stands above",
                           name);
     }
-    const int fd = fuse_session_fd(service->fuse_);
-    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     return service;
 }
 
@@ -131,39 +129,55 @@ CuseService::~CuseService() {
     }
 }
 
+// The threads sleep in read(2), of which the kernel wakes one for each request; in poll(2) it would
+// wake them all. So it takes a signal to end them, again until each has seen it.
 void CuseService::run(int stop_fd) {
-    std::vector<std::thread> helpers;
-    for (unsigned i = 1; i < threads; ++i) {
-        helpers.emplace_back([this, stop_fd] {
-            block_signals();
-            serve(stop_fd);
-        });
+    struct sigaction action {};
+    action.sa_handler = [](int) {};  // Only to end the read; hence no SA_RESTART.
+    sigemptyset(&action.sa_mask);
+    sigaction(stop_signal(), &action, nullptr);
+    serving_ = threads;
+    std::vector<std::thread> servers;
+    for (unsigned i = 0; i < threads; ++i) {
+        servers.emplace_back([this] { serve(); });
+        pthread_setname_np(servers.back().native_handle(), fmt::format("hsm {}", i).c_str());
     }
-    serve(stop_fd);
-    for (std::thread& helper : helpers) {
-        helper.join();
+    pollfd wait{};
+    wait.fd = stop_fd;
+    wait.events = POLLIN;
+    constexpr int look_ms = 1000;  // for a device that has come to its end by itself
+    while (serving_ != 0 && ::poll(&wait, 1, look_ms) == 0) {
+    }
+    stopping_ = true;
+    constexpr std::chrono::milliseconds again{5};
+    while (serving_ != 0) {
+        for (std::thread& server : servers) {
+            pthread_kill(server.native_handle(), stop_signal());
+        }
+        std::this_thread::sleep_for(again);
+    }
+    for (std::thread& server : servers) {
+        server.join();
     }
 }
 
-void CuseService::serve(int stop_fd) {
+void CuseService::serve() {
+    sigset_t all_but_stop;
+    sigfillset(&all_but_stop);
+    sigdelset(&all_but_stop, stop_signal());
+    pthread_sigmask(SIG_SETMASK, &all_but_stop, nullptr);
     fuse_buf buffer{};
-    pollfd waits[2]{};
-    waits[0].fd = fuse_session_fd(fuse_);
-    waits[0].events = POLLIN;
-    waits[1].fd = stop_fd;
-    waits[1].events = POLLIN;
-    while (fuse_session_exited(fuse_) == 0 && waits[1].revents == 0) {
+    while (!stopping_ && fuse_session_exited(fuse_) == 0) {
         const int size = fuse_session_receive_buf(fuse_, &buffer);
         if (size > 0) {
             fuse_session_process_buf(fuse_, &buffer);
-        } else if (size == -EAGAIN) {
-            ::poll(waits, 2, -1);
-        } else if (size != -EINTR) {
+        } else if (size != -EINTR && size != -EAGAIN) {
             base::log_error("the device has come to its end: {}", base::errno_text(-size));
             break;
         }
     }
     std::free(buffer.mem);
+    --serving_;
 }
 
 std::uint64_t CuseService::open() {

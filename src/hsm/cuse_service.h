@@ -41,10 +41,12 @@ class CuseService {
   private:
     explicit CuseService(ServiceParts& parts) : parts_(parts) {}
     std::shared_ptr<VmSession> session(std::uint64_t file) CUPULE_EXCLUDES(mutex_);
-    void serve(int stop_fd);
+    void serve();
 
     ServiceParts& parts_;
     fuse_session* fuse_ = nullptr;
+    std::atomic<bool> stopping_{false};
+    std::atomic<unsigned> serving_{0};
 
     /// Guards the tables. Nothing is called with it held.
     event::Mutex mutex_;
