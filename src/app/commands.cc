@@ -1,5 +1,6 @@
 #include "app/commands.h"
 
+#include <algorithm>
 #include <array>
 
 #include "app/exit_codes.h"
@@ -81,7 +82,34 @@ constexpr Form help_forms[] = {{"", commands_help}, {"--markdown", command_line_
 constexpr Form version_forms[] = {{"", version_line}};
 
 constexpr auto command_names =
-    std::to_array<std::string_view>({"run", "probe", "devices", "version", "help"});
+    std::to_array<std::string_view>({"run", "hsm", "probe", "devices", "version", "help"});
+
+/// A name that can stand below /dev and in a kernel message.
+bool is_device_name(std::string_view name) {
+    constexpr std::size_t length_max = 31;
+    return !name.empty() && name.size() <= length_max && std::ranges::all_of(name, [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '_' || c == '-';
+    });
+}
+
+int hsm_command(Words words, const CommandContext& context) {
+    HsmOptions options;
+    if (!words.empty()) {
+        if (words.size() != 2 || words[0] != "--device") {
+            complain(context, "hsm: it takes --device NAME and nothing else");
+            return exit_failure;
+        }
+        options.device = words[1];
+    }
+    if (!is_device_name(options.device)) {
+        complain(context, fmt::format("hsm: option --device '{}': a name of 1 to 31 letters, "
+                                      "digits, '_' and '-' is wanted, such as acrn_hsm",
+                                      options.device));
+        return exit_bad_value;
+    }
+    return context.run_hsm(options);
+}
 
 }  // namespace
 
@@ -100,6 +128,9 @@ int run_program(Words words, const CommandContext& context) {
     const Words arguments = rest.subspan(1);
     if (command == "run") {
         return run_command(arguments, context);
+    }
+    if (command == "hsm") {
+        return hsm_command(arguments, context);
     }
     if (command == "probe") {
         return print_command(command, arguments, probe_forms, context);

@@ -10,6 +10,12 @@
 
 namespace cupule::app {
 
+/// `cupule hsm`.
+struct HsmOptions {
+    /// Name of the device below /dev.
+    std::string device = "acrn_hsm";
+};
+
 /// The world of a command, so that tests can stand in for it.
 struct CommandContext {
     std::function<void(std::string_view text)> print;
@@ -17,6 +23,7 @@ struct CommandContext {
     std::function<void(std::string_view text)> complain;
     HostQueries host;
     std::function<int(const VmOptions& options)> run_machine;
+    std::function<int(const HsmOptions& options)> run_hsm{};
 };
 
 /// The whole program: `words` are argv, the program's name included. Returns the exit status.

@@ -111,6 +111,7 @@ std::string commands_help() {
     return "usage: cupule COMMAND [...]\n"
            "\n"
            "  run [OPTION...] NAME  run a virtual machine; `cupule run --help` lists the options\n"
+           "  hsm [--device NAME]   offer ACRN's service module as /dev/NAME (acrn_hsm), on KVM\n"
            "  probe [--json]        what this host can do, and how to mend what it cannot\n"
            "  devices [--json|--markdown]\n"
            "                        the devices that `cupule run -s` can name\n"

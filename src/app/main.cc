@@ -6,6 +6,7 @@
 
 #include "app/commands.h"
 #include "app/exit_codes.h"
+#include "app/hsm_command.h"
 #include "app/logging.h"
 #include "app/run.h"
 #include "base/log.h"
@@ -50,6 +51,7 @@ int main(int argc, char** argv) {
         .complain = [](std::string_view text) { write_all(STDERR_FILENO, text); },
         .host = cupule::app::host_queries(),
         .run_machine = run_with_log,
+        .run_hsm = cupule::app::run_hsm,
     };
     return cupule::app::run_program(words, context);
 }

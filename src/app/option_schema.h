@@ -14,6 +14,7 @@ enum class OptionId : std::uint8_t {
     cpus,
     huge_pages,
     hypervisor,
+    hsm,
     kernel,
     ramdisk,
     bootargs,

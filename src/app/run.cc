@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "boot/loader.h"
 #include "event/event_loop.h"
+#include "hypervisor/acrn/acrn_vm.h"
 #include "hypervisor/kvm/kvm_vm.h"
 #include "machine/pc.h"
 
@@ -123,6 +124,20 @@ class SignalHandling {
     std::unique_ptr<event::Timer> grace_timer_;
 };
 
+base::Result<std::unique_ptr<hypervisor::Vm>> create_vm(const VmOptions& options,
+                                                        const hypervisor::VmSpec& spec) {
+    if (options.hypervisor != Hypervisor::acrn) {
+        CUPULE_TRY_ASSIGN(auto vm, hypervisor::KvmVm::create(spec));
+        return vm;
+    }
+    CUPULE_TRY_ASSIGN(auto hsm, hypervisor::acrn::open_hsm(options.hsm_device));
+    const hypervisor::acrn::AcrnOptions acrn{.realtime = options.realtime,
+                                             .lapic_passthrough = options.lapic_passthrough,
+                                             .secure_world = options.trusty};
+    CUPULE_TRY_ASSIGN(auto vm, hypervisor::acrn::AcrnVm::create(spec, acrn, std::move(hsm)));
+    return vm;
+}
+
 base::Result<machine::End> run_pc(const VmOptions& options, boot::GuestLoader loader) {
     const sigset_t signals = SignalHandling::block();
     CUPULE_TRY_ASSIGN(const auto loop, event::EventLoop::create());
@@ -133,11 +148,7 @@ base::Result<machine::End> run_pc(const VmOptions& options, boot::GuestLoader lo
         }
     });
     const FatalSignals fatal_signals(stdio);
-    const auto make_vm =
-        [](const hypervisor::VmSpec& spec) -> base::Result<std::unique_ptr<hypervisor::Vm>> {
-        CUPULE_TRY_ASSIGN(auto vm, hypervisor::KvmVm::create(spec));
-        return vm;
-    };
+    const auto make_vm = [&](const hypervisor::VmSpec& spec) { return create_vm(options, spec); };
     CUPULE_TRY_ASSIGN(const auto pc,
                       machine::Pc::create(options, {*loop, stdio, make_vm}, std::move(loader)));
     running = pc.get();

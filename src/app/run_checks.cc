@@ -223,10 +223,10 @@ void check_serial_ports(const VmOptions& options, const HostQueries& host, Probl
 }
 
 void check_life_cycle(VmOptions& options, Problems& problems) {
-    if (options.hypervisor == Hypervisor::acrn) {
-        problems.error(exit_failure,
-                       "option --hypervisor 'acrn': the ACRN back end is not part of this build; "
-                       "available: kvm");
+    if (!options.hsm_device.empty() && options.hypervisor != Hypervisor::acrn) {
+        problems.error(exit_bad_value,
+                       "option --hsm '{}' needs '--hypervisor acrn': KVM has no service module",
+                       options.hsm_device);
     }
     // No warning of its own: the schema has one for --lapic_pt on KVM.
     options.lapic_passthrough = options.lapic_passthrough && options.realtime;

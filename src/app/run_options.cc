@@ -78,6 +78,7 @@ class Builder {
         const std::pair<OptionId, std::string*> texts[] = {
             {OptionId::cmd_monitor, &options.command_socket},
             {OptionId::trace_io, &options.io_trace},
+            {OptionId::hsm, &options.hsm_device},
         };
         for (const auto& [id, target] : flags) {
             if (id == option.id) {

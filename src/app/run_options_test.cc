@@ -101,6 +101,7 @@ constexpr ValueCase value_cases[] = {
     {OptionId::cpus, "4", "0", 64},
     {OptionId::huge_pages, "never", "always", 64},
     {OptionId::hypervisor, "kvm", "xen", 64},
+    {OptionId::hsm, "/dev/acrn_hsm", "", 64},
     {OptionId::kernel, "/bzImage", "/missing", 10},
     {OptionId::ramdisk, "/initrd", "/empty", 11},
     {OptionId::bootargs, "root=/dev/vda console=ttyS0", "", 0},
@@ -157,7 +158,8 @@ TEST(RunOptions, TakeAGoodValueOfEveryOption) {
         seen.insert(c.id);
         const OptionInfo& option = option_info(c.id);
         const std::string word = long_word(option, c.good);
-        const Outcome outcome = read_with({word});
+        const Outcome outcome =
+            c.id == OptionId::hsm ? read_with({"--hypervisor", "acrn", word}) : read_with({word});
         if (option.status == OptionStatus::planned) {
             ASSERT_EQ(outcome.errors.size(), 1U) << word;
             EXPECT_THAT(outcome.errors[0],
@@ -394,10 +396,17 @@ TEST(RunOptions, SayOnceForEachOptionWithoutEffectWhyItHasNone) {
                             HasSubstr("--cmd_monitor")));
 }
 
-TEST(RunOptions, SayThatAcrnIsNotInThisBuild) {
-    const Outcome outcome = read_with({"--hypervisor", "acrn"});
-    EXPECT_THAT(outcome.errors, ElementsAre(HasSubstr("available: kvm")));
-    EXPECT_EQ(outcome.exit_code, 1);
+TEST(RunOptions, TakeAcrnWithItsDevice) {
+    const Outcome outcome = read_with({"--hypervisor", "acrn", "--hsm", "/dev/acrn_hsm"});
+    EXPECT_THAT(outcome.errors, IsEmpty());
+    EXPECT_EQ(outcome.options().hypervisor, Hypervisor::acrn);
+    EXPECT_EQ(outcome.options().hsm_device, "/dev/acrn_hsm");
+}
+
+TEST(RunOptions, RefuseAServiceModuleForKvm) {
+    const Outcome outcome = read_with({"--hsm", "/dev/acrn_hsm"});
+    EXPECT_THAT(outcome.errors, ElementsAre(HasSubstr("needs '--hypervisor acrn'")));
+    EXPECT_EQ(outcome.exit_code, 64);
 }
 
 TEST(RunOptions, HelpGoesBeforeVersionAndVersionBeforeCheck) {

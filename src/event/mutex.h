@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 
 // Clang's thread-safety attributes (https://clang.llvm.org/docs/ThreadSafetyAnalysis.html); nothing
@@ -57,6 +59,10 @@ class CUPULE_SCOPED_CAPABILITY MutexLock {
 class Condition {
   public:
     void wait(Mutex& mutex) CUPULE_REQUIRES(mutex) { condition_.wait(mutex); }
+    /// As `wait`, for at most `ns` nanoseconds of real time.
+    void wait_for(Mutex& mutex, std::uint64_t ns) CUPULE_REQUIRES(mutex) {
+        condition_.wait_for(mutex, std::chrono::nanoseconds(ns));
+    }
     void notify_all() { condition_.notify_all(); }
     void notify_one() { condition_.notify_one(); }
 

@@ -36,7 +36,7 @@ class VmEvents {
 struct VmSpec {
     std::string name;
     unsigned vcpus = 1;
-    /// Host CPU of each vCPU; empty: not pinned.
+    /// CPU of each vCPU as the hypervisor numbers them (on ACRN physical CPUs); empty: not pinned.
     std::vector<unsigned> cpu_affinity{};
     /// APIC id of each vCPU; `vcpus` long, ascending order not required.
     std::vector<std::uint32_t> apic_ids{};

@@ -49,7 +49,9 @@ base::Result<void> Pc::create_processors() {
         // ACRN's guests see the APIC ids of the processors they are pinned to; others count from 0.
         const bool pinned = i < options_.cpu_affinity.size();
         apic_ids_.push_back(pinned ? options_.cpu_affinity[i].lapic_id : i);
-        if (pinned && options_.cpu_affinity[i].host_cpu) {
+        if (pinned && options_.hypervisor == Hypervisor::acrn) {
+            spec.cpu_affinity.push_back(options_.cpu_affinity[i].acrn_pcpu);
+        } else if (pinned && options_.cpu_affinity[i].host_cpu) {
             spec.cpu_affinity.push_back(*options_.cpu_affinity[i].host_cpu);
         }
     }

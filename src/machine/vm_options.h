@@ -103,6 +103,8 @@ struct VmOptions {
     std::vector<PinnedCpu> cpu_affinity;
     HugePages huge_pages = HugePages::automatic;
     Hypervisor hypervisor = Hypervisor::automatic;
+    /// The HSM's device; empty: where the system has it. For ACRN.
+    std::string hsm_device;
 
     /// Paths, empty where not given. The firmware comes before the kernel, the kernel before the
     /// ELF file.

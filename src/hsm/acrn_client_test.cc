@@ -1,0 +1,226 @@
+// ACRN's client and its service, face to face.
+
+#include <gmock/gmock.h>
+
+#include <atomic>
+#include <thread>
+
+#include "hsm/testing/session_bench.h"
+#include "hypervisor/acrn/acrn_vm.h"
+
+namespace cupule::hsm {
+namespace {
+
+using hypervisor::acrn::AcrnOptions;
+using hypervisor::acrn::AcrnVm;
+using testing::LocalProcess;
+using testing::SessionBench;
+using testing::SessionPort;
+
+class Machine : public io::IoClient, public hypervisor::VmEvents {
+  public:
+    void handle(io::IoRequest& request) override {
+        last_ = request;
+        if (request.kind == io::IoKind::port && request.address == slow_port) {
+            ++waiting;
+            while (!go) {
+                std::this_thread::yield();
+            }
+        }
+        if (request.kind == io::IoKind::port && request.address == stop_port) {
+            vm->request_pause();
+        }
+        request.value = request.address + 1;
+        request.state = io::IoState::complete;
+    }
+    void vm_stopped(hypervisor::VmStop reason, const std::string& /*detail*/) override {
+        stop = reason;
+    }
+
+    static constexpr std::uint64_t slow_port = 0x500;
+    static constexpr std::uint64_t stop_port = 0xCF9;
+    hypervisor::Vm* vm = nullptr;
+    std::atomic<unsigned> waiting{0};
+    std::atomic<bool> go{false};
+    std::atomic<hypervisor::VmStop> stop{hypervisor::VmStop::power_off};
+    io::IoRequest last_;
+};
+
+class AcrnClient : public ::testing::Test {
+  protected:
+    void make(unsigned vcpus = 1, AcrnOptions options = {}) {
+        options.create_pause_ns = 1;
+        auto vm = AcrnVm::create({.name = "guest", .vcpus = vcpus}, options,
+                                 std::make_unique<SessionPort>(bench_.session(), process_));
+        ASSERT_TRUE(vm) << vm.error().message;
+        vm_ = std::move(*vm);
+        machine_.vm = vm_.get();
+    }
+    hypervisor::FakeVm& guest() { return bench_.vm(); }
+
+    SessionBench bench_;
+    LocalProcess process_{false, true};
+    Machine machine_;
+    std::unique_ptr<AcrnVm> vm_;
+};
+
+TEST_F(AcrnClient, AGuestsAccessIsAnsweredByTheMachine) {
+    make();
+    ASSERT_TRUE(vm_->start(machine_, machine_));
+    EXPECT_EQ(guest().read_port(0x61, 1), 0x62U);
+    EXPECT_EQ(guest().read_memory(0xFED0'0000, 8), 0xFED0'0001U);
+    guest().write_memory(0xFED0'0010, 4, 0x1234);
+    EXPECT_EQ(machine_.last_.size, 4);
+    EXPECT_EQ(machine_.last_.direction, io::IoDirection::write);
+    guest().write_port(0xCF8, 4, 0x8000'0840);
+    EXPECT_EQ(guest().read_port(0xCFD, 1), 0x42U);
+    EXPECT_EQ(machine_.last_.kind, io::IoKind::pci_config);
+    EXPECT_EQ(machine_.last_.bdf, (io::PciAddress{.device = 1}));
+    EXPECT_EQ(vm_->request_count(), 4U) << "the address port is the HSM's";
+}
+
+TEST_F(AcrnClient, ARequestDoesNotWaitBehindThatOfAnotherVcpu) {
+    make(3);
+    ASSERT_TRUE(vm_->start(machine_, machine_));
+    std::thread first([&] { guest().read_port(Machine::slow_port, 1, 0); });
+    std::thread second([&] { guest().read_port(Machine::slow_port, 1, 1); });
+    while (machine_.waiting != 2) {
+        std::this_thread::yield();
+    }
+    for (int i = 0; i < 20; ++i) {
+        EXPECT_EQ(guest().read_port(0x61, 1, 2), 0x62U);
+    }
+    machine_.go = true;
+    first.join();
+    second.join();
+}
+
+TEST_F(AcrnClient, ManyRequestsOfManyVcpusAllComeBack) {
+    make(3);
+    ASSERT_TRUE(vm_->start(machine_, machine_));
+    std::vector<std::thread> vcpus;
+    std::atomic<unsigned> wrong{0};
+    for (std::uint16_t vcpu = 0; vcpu < 3; ++vcpu) {
+        vcpus.emplace_back([&, vcpu] {
+            for (std::uint64_t i = 0; i < 500; ++i) {
+                wrong += guest().read_memory(0x1000 * i, 8, vcpu) == 0x1000 * i + 1 ? 0U : 1U;
+            }
+        });
+    }
+    for (std::thread& vcpu : vcpus) {
+        vcpu.join();
+    }
+    EXPECT_EQ(wrong, 0U);
+    EXPECT_EQ(vm_->request_count(), 1500U);
+}
+
+TEST_F(AcrnClient, AGuestNeverRunsPastTheWriteThatStopsIt) {
+    make();
+    ASSERT_TRUE(vm_->start(machine_, machine_));
+    guest().write_port(Machine::stop_port, 1, 6);
+    EXPECT_FALSE(guest().running());
+    vm_->pause();
+    ASSERT_TRUE(vm_->reset());
+    EXPECT_EQ(guest().resets(), 1U);
+    ASSERT_TRUE(vm_->set_boot_state({.rip = 0x7C00}));
+    EXPECT_EQ(guest().boot_state().rip, 0x7C00U);
+    ASSERT_TRUE(vm_->start(machine_, machine_));
+    EXPECT_EQ(guest().read_port(0x61, 1), 0x62U);
+    guest().write_port(Machine::stop_port, 1, 6);
+    vm_->pause();
+    ASSERT_TRUE(vm_->reset());
+}
+
+TEST_F(AcrnClient, PauseWaitsForWhoIsInTheMachine) {
+    make();
+    ASSERT_TRUE(vm_->start(machine_, machine_));
+    std::thread vcpu([&] { guest().read_port(Machine::slow_port, 1); });
+    while (machine_.waiting == 0) {
+        std::this_thread::yield();
+    }
+    std::atomic<bool> paused{false};
+    std::thread control([&] {
+        vm_->pause();
+        paused = true;
+    });
+    vcpu.join();  // The hypervisor lets the processor go at once.
+    EXPECT_FALSE(paused);
+    machine_.go = true;
+    control.join();
+}
+
+TEST_F(AcrnClient, LinesHaveAcrnsPolarity) {
+    make();
+    EXPECT_EQ(vm_->gsi_count(), 48U);
+    EXPECT_FALSE(guest().gsi_level({20})) << "driven high: idle";
+    vm_->set_gsi_level({20}, true);
+    vm_->set_gsi_level({9}, true);
+    EXPECT_TRUE(guest().gsi_level({20}));
+    EXPECT_TRUE(guest().gsi_level({9}));
+    ASSERT_TRUE(vm_->start(machine_, machine_));
+    vm_->pause();
+    ASSERT_TRUE(vm_->reset());
+    EXPECT_FALSE(guest().gsi_level({20}));
+    EXPECT_FALSE(guest().gsi_level({9}));
+}
+
+TEST_F(AcrnClient, MessagesDoorbellsAndEventfdsReachTheGuest) {
+    make();
+    ASSERT_TRUE(vm_->start(machine_, machine_));
+    vm_->send({.address = 0xFEE0'0000, .data = 0x31});
+    EXPECT_EQ(guest().take_messages().at(0).data, 0x31U);
+    const auto bell = base::make_eventfd();
+    ASSERT_TRUE(bell);
+    const io::Doorbell doorbell{
+        .address = 0xC000'3000, .size = 2, .match = std::nullopt, .eventfd = bell->get()};
+    ASSERT_TRUE(vm_->add_doorbell(doorbell));
+    guest().write_memory(0xC000'3000, 2, 0);
+    EXPECT_EQ(vm_->request_count(), 0U) << "a doorbell does not visit the client";
+    vm_->remove_doorbell(doorbell);
+    guest().write_memory(0xC000'3000, 2, 0);
+    EXPECT_EQ(vm_->request_count(), 1U);
+    const auto interrupt = base::make_eventfd();
+    ASSERT_TRUE(interrupt);
+    ASSERT_TRUE(vm_->route_message(interrupt->get(), {.address = 0xFEE0'0000, .data = 1}));
+    ASSERT_TRUE(vm_->route_message(interrupt->get(), {.address = 0xFEE0'0000, .data = 2}));
+    base::signal_eventfd(interrupt->get());
+    EXPECT_EQ(guest().deliver_event_interrupts(), 1U);
+    EXPECT_EQ(guest().take_messages().at(0).data, 2U) << "the message was replaced";
+    vm_->unroute(interrupt->get());
+    EXPECT_FALSE(vm_->route_level(interrupt->get(), {16}, bell->get()));
+}
+
+TEST_F(AcrnClient, GuestMemoryIsSharedWithTheHypervisor) {
+    make();
+    std::byte* const host = process_.shared().data();
+    ASSERT_TRUE(vm_->map({0x10'0000}, 0x10000, host, hypervisor::MemoryAccess::read_write));
+    host[0x123] = std::byte{0x77};
+    EXPECT_EQ(guest().memory(0x10'0123, 1)[0], std::byte{0x77});
+    EXPECT_FALSE(vm_->unmap({0x10'0000}));
+}
+
+TEST_F(AcrnClient, CreationIsTriedAgainAndThenSaysWhy) {
+    ASSERT_EQ(bench_.create(1, 0, "guest"), 0);
+    const auto vm = AcrnVm::create({.name = "guest"}, {.create_tries = 3, .create_pause_ns = 1},
+                                   std::make_unique<SessionPort>(bench_.session(), process_));
+    ASSERT_FALSE(vm);
+    EXPECT_THAT(vm.error().message, ::testing::HasSubstr("is the name taken"));
+}
+
+TEST_F(AcrnClient, WhatAcrnHasNoRoomForIsRefused) {
+    const auto port = [&] { return std::make_unique<SessionPort>(bench_.session(), process_); };
+    EXPECT_FALSE(AcrnVm::create({.name = "guest", .vcpus = 17}, {}, port()));
+    EXPECT_FALSE(AcrnVm::create({.name = "sixteen-letters!"}, {}, port()));
+    EXPECT_FALSE(AcrnVm::create({.name = "guest", .vcpus = 2, .cpu_affinity = {1, 1}}, {}, port()));
+}
+
+TEST_F(AcrnClient, ARealTimeVmPollsForItsAnswers) {
+    make(1, {.realtime = true});
+    ASSERT_TRUE(vm_->start(machine_, machine_));
+    EXPECT_EQ(guest().read_port(0x61, 1), 0x62U);
+    guest().write_port(Machine::stop_port, 1, 6);
+    EXPECT_FALSE(guest().running());
+}
+
+}  // namespace
+}  // namespace cupule::hsm
