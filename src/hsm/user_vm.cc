@@ -85,7 +85,6 @@ base::Result<std::shared_ptr<UserVm>> UserVm::create(
 UserVm::UserVm(std::unique_ptr<VmRegistry::Claim> claim, std::unique_ptr<hypervisor::Vm> vm,
                std::unique_ptr<ClientPage> page, unsigned vcpus, std::uint64_t flags)
     : claim_(std::move(claim)),
-      vcpus_(vcpus),
       realtime_((flags & hypervisor::acrn::vm_flag_realtime) != 0),
       vm_(std::move(vm)),
       requests_(std::move(page), vcpus,

@@ -72,7 +72,6 @@ class UserVm : private io::IoClient, private hypervisor::VmEvents {
     void vm_stopped(hypervisor::VmStop reason, const std::string& detail) override;
 
     const std::unique_ptr<VmRegistry::Claim> claim_;
-    const unsigned vcpus_;
     const bool realtime_;
 
     /// Mapped as long as the VM lives: declared before it.
