@@ -11,12 +11,14 @@
 #include "base/assert.h"
 #include "device/storage/virtio_blk.h"
 #include "event/worker.h"
+#include "input.h"
 #include "testing/virtio_driver.h"
 #include "testing/virtio_pci_bench.h"
 
 namespace {
 
 using namespace cupule;
+using fuzz::Input;
 using testing::VirtioDriver;
 using testing::VirtioPciBench;
 
@@ -68,29 +70,6 @@ class CheckedStore : public backend::BlockStore {
     }
     const memory::GuestMemory& memory_;
     std::array<std::byte, disk_bytes> bytes_{};
-};
-
-/// Takes values off the input's front; zeros when it is used up.
-class Input {
-  public:
-    Input(const std::uint8_t* data, std::size_t size) : left_(data, size) {}
-    bool empty() const { return left_.empty(); }
-    template <class T>
-    T take() {
-        T value{};
-        const std::size_t size = std::min(sizeof(T), left_.size());
-        std::memcpy(&value, left_.data(), size);
-        left_ = left_.subspan(size);
-        return value;
-    }
-    std::span<const std::byte> bytes(std::size_t size) {
-        const auto taken = left_.first(std::min(size, left_.size()));
-        left_ = left_.subspan(taken.size());
-        return std::as_bytes(taken);
-    }
-
-  private:
-    std::span<const std::uint8_t> left_;
 };
 
 /// One device for all inputs: reset is part of what is tested.
