@@ -5,6 +5,7 @@
 #include "app/exit_codes.h"
 #include "app/help.h"
 #include "app/nearest.h"
+#include "app/passthrough_command.h"
 #include "app/probe/probe.h"
 #include "app/problem.h"
 #include "app/version.h"
@@ -81,7 +82,7 @@ constexpr Form help_forms[] = {{"", commands_help}, {"--markdown", command_line_
 constexpr Form version_forms[] = {{"", version_line}};
 
 constexpr auto command_names =
-    std::to_array<std::string_view>({"run", "probe", "devices", "version", "help"});
+    std::to_array<std::string_view>({"run", "probe", "devices", "passthrough", "version", "help"});
 
 }  // namespace
 
@@ -103,6 +104,9 @@ int run_program(Words words, const CommandContext& context) {
     }
     if (command == "probe") {
         return print_command(command, arguments, probe_forms, context);
+    }
+    if (command == "passthrough") {
+        return passthrough_command(arguments, context);
     }
     if (command == "devices") {
         return print_command(command, arguments, device_forms, context);

@@ -49,8 +49,8 @@ enum class MemoryAccess : std::uint8_t { read_write, read_only };
 class MemoryMapper {
   public:
     virtual ~MemoryMapper() = default;
-    /// Backs [base, base + size) with host memory that outlives the mapping. All page-aligned. Fails
-    /// where something is mapped already.
+    /// Backs [base, base + size) with host memory that outlives the mapping. All page-aligned.
+    /// Fails where something is mapped already.
     virtual base::Result<void> map(memory::GuestAddress base, std::uint64_t size, std::byte* host,
                                    MemoryAccess access) = 0;
     /// Ends a mapping made with exactly this base.
