@@ -6,6 +6,7 @@
 #include "app/exit_codes.h"
 #include "app/help.h"
 #include "app/nearest.h"
+#include "app/passthrough_command.h"
 #include "app/probe/probe.h"
 #include "app/problem.h"
 #include "app/version.h"
@@ -81,8 +82,8 @@ constexpr Form device_forms[] = {
 constexpr Form help_forms[] = {{"", commands_help}, {"--markdown", command_line_markdown}};
 constexpr Form version_forms[] = {{"", version_line}};
 
-constexpr auto command_names =
-    std::to_array<std::string_view>({"run", "hsm", "probe", "devices", "version", "help"});
+constexpr auto command_names = std::to_array<std::string_view>(
+    {"run", "hsm", "probe", "devices", "passthrough", "version", "help"});
 
 /// A name that can stand below /dev and in a kernel message.
 bool is_device_name(std::string_view name) {
@@ -134,6 +135,9 @@ int run_program(Words words, const CommandContext& context) {
     }
     if (command == "probe") {
         return print_command(command, arguments, probe_forms, context);
+    }
+    if (command == "passthrough") {
+        return passthrough_command(arguments, context);
     }
     if (command == "devices") {
         return print_command(command, arguments, device_forms, context);

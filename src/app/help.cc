@@ -115,6 +115,8 @@ std::string commands_help() {
            "  probe [--json]        what this host can do, and how to mend what it cannot\n"
            "  devices [--json|--markdown]\n"
            "                        the devices that `cupule run -s` can name\n"
+           "  passthrough list | bind DEVICE... | unbind DEVICE...\n"
+           "                        the host's PCI devices; give them to vfio-pci and back\n"
            "  version               the version\n"
            "  help [--markdown]     this; with --markdown all options as docs/command_line.md\n"
            "\n"

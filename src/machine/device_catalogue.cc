@@ -21,7 +21,7 @@ constexpr auto catalogue = std::to_array<DeviceInfo>({
     {"ivshmem", "1af4:1110", "(hv|dm):/NAME,SIZE_MB[,REGION]", "memory shared between virtual machines", planned},
     {"lpc", "8086:7000", "", "ISA bridge: serial ports (-l), PIRQ routing; at most one", exists},
     {"npk", "", "", "Intel trace hub", obsolete},
-    {"passthru", "", "BUS/DEV/FUNC[,OPTION...]", "a PCI device of the host", exists},
+    {"passthru", "", "BUS/DEV/FUNC[,OPTION...]", "a PCI device of the host (VFIO)", exists},
     {"pci-gvt", "", "", "mediated Intel graphics", obsolete},
     {"uart", "9710:9900", "vuart_idx:N | BACKEND", "PCI serial port", planned},
     {"vhost-vsock", "1af4:1053", "cid=CID", "sockets between guest and host", exists},

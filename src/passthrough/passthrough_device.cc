@@ -23,6 +23,26 @@ T host_value(HostDevice& host, std::uint64_t offset) {
     return static_cast<T>(host.read_config(offset, sizeof(T)));
 }
 
+/// Whether a BAR's kind, size and place go together (PCI Local Bus 3.0, 6.2.5.1).
+bool is_possible_bar(HostDevice& host, unsigned bar) {
+    const HostBar& is = host.bar(bar);
+    if (!base::is_power_of_two(is.size)) {
+        return false;
+    }
+    switch (is.kind) {
+        case pci::BarKind::io:
+            return is.size >= 4 && is.size <= 0x1'0000;
+        case pci::BarKind::memory_32:
+            return is.size >= 16 && is.size <= 0x8000'0000;
+        case pci::BarKind::memory_64:
+            return is.size >= 16 && is.size <= std::uint64_t{1} << 51 && bar + 1 < pci::rom_bar &&
+                   host.bar(bar + 1).size == 0;
+        case pci::BarKind::rom:
+            break;
+    }
+    return false;
+}
+
 }  // namespace
 
 /// A bit of the configuration space that resets the function when it is written.
@@ -221,7 +241,7 @@ void PassthroughDevice::add_emulated(const ConfigCapability& capability) {
 }
 
 void PassthroughDevice::add_power_management(const ConfigCapability& capability) {
-    if (capability.length < pci::PowerManagement::length) {
+    if (power_ || capability.length < pci::PowerManagement::length) {
         return;
     }
     // No PME, no D1 and D2, and no current from an auxiliary supply: the host has those.
@@ -237,7 +257,7 @@ void PassthroughDevice::add_power_management(const ConfigCapability& capability)
 
 void PassthroughDevice::add_msi(const ConfigCapability& capability) {
     const unsigned count = host_->interrupts(HostInterrupt::msi);
-    if (count == 0 || options_.msix_on_msi_bar) {
+    if (msi_ || count == 0 || options_.msix_on_msi_bar) {
         return;
     }
     const auto control = host_value<std::uint16_t>(*host_, capability.offset + 2ULL);
@@ -252,7 +272,7 @@ void PassthroughDevice::add_msi(const ConfigCapability& capability) {
 
 void PassthroughDevice::add_msix(const ConfigCapability& capability) {
     const unsigned count = host_->interrupts(HostInterrupt::msix);
-    if (count == 0 || capability.length < 12 || options_.msix_on_msi_bar) {
+    if (msix_ || count == 0 || capability.length < 12 || options_.msix_on_msi_bar) {
         return;
     }
     const auto control = host_value<std::uint16_t>(*host_, capability.offset + 2ULL);
@@ -308,8 +328,8 @@ base::Result<void> PassthroughDevice::add_bars() {
         if (host_bar.size == 0 && !made_up) {
             continue;
         }
-        if (!made_up && (!base::is_power_of_two(host_bar.size) || host_bar.size < 4)) {
-            return base::fail("{}: BAR{} has {} bytes, which no BAR can have", host_->name(), bar,
+        if (!made_up && !is_possible_bar(*host_, bar)) {
+            return base::fail("{}: BAR{} has {} bytes, which it cannot have", host_->name(), bar,
                               host_bar.size);
         }
         windows_[bar] = std::make_unique<BarWindow>(powers_.vm, *host_, bar);
@@ -339,7 +359,7 @@ base::Result<void> PassthroughDevice::add_rom() {
         return {};
     }
     const std::uint64_t size = host_->bar(pci::rom_bar).size;
-    if (size >= rom_size_min && base::is_power_of_two(size)) {
+    if (size >= rom_size_min && size <= 0x8000'0000 && base::is_power_of_two(size)) {
         windows_[pci::rom_bar] = std::make_unique<BarWindow>(powers_.vm, *host_, pci::rom_bar);
         function_.add_bar(pci::rom_bar, {.kind = pci::BarKind::rom,
                                          .size = size,

@@ -1,0 +1,116 @@
+#include "app/passthrough_command.h"
+
+#include <fmt/core.h>
+
+#include <string>
+
+#include "app/exit_codes.h"
+#include "passthrough/driver_binding.h"
+#include "passthrough/host_checks.h"
+#include "passthrough/host_topology.h"
+#include "passthrough/time_measurement.h"
+
+namespace cupule::app {
+namespace {
+
+using passthrough::HostFunction;
+using passthrough::HostTopology;
+
+constexpr std::string_view usage = "it takes `list`, `bind DEVICE...` or `unbind DEVICE...`";
+
+int complain(const CommandContext& context, std::string_view message) {
+    context.complain(fmt::format("cupule: passthrough: {}\n", message));
+    return exit_failure;
+}
+
+std::string interrupts_text(const HostFunction& function) {
+    if (function.has_msix || function.has_msi) {
+        return function.has_msix ? "MSI-X" : "MSI";
+    }
+    if (function.interrupt_pin == 0) {
+        return "no interrupt";
+    }
+    return function.gsi ? fmt::format("INTx GSI {}", *function.gsi)
+                        : fmt::format("INTx IRQ {}", function.irq);
+}
+
+std::string time_text(const HostTopology& host, const HostFunction& function) {
+    const HostFunction* port = function.upstream ? host.find(*function.upstream) : nullptr;
+    const std::span<const std::uint8_t> above = port != nullptr
+                                                    ? std::span<const std::uint8_t>(port->config)
+                                                    : std::span<const std::uint8_t>();
+    return passthrough::check_time_measurement(function.config, above) ? ", PTM" : "";
+}
+
+std::string line_of(const HostTopology& host, const HostFunction& function) {
+    std::string text =
+        fmt::format("{} {:04x}:{:04x} class {:06x} driver {} {} {}{}\n", function.address.text(),
+                    function.vendor, function.device, function.class_code,
+                    function.driver.empty() ? "none" : function.driver,
+                    function.iommu_group ? fmt::format("group {}", *function.iommu_group)
+                                         : std::string("no group"),
+                    interrupts_text(function), time_text(host, function));
+    for (const std::string& obstacle : passthrough::find_obstacles(host, function)) {
+        text += fmt::format("    not as it is: {}\n", obstacle);
+    }
+    return text;
+}
+
+int list(const HostTopology& host, const CommandContext& context) {
+    for (const HostFunction& function : host.functions()) {
+        if (!function.is_bridge()) {
+            context.print(line_of(host, function));
+        }
+    }
+    return exit_ok;
+}
+
+using Change = base::Result<void> (passthrough::DriverBinding::*)(const HostFunction&) const;
+
+int change_all(const HostTopology& host, std::span<const std::string_view> devices, Change change,
+               const CommandContext& context) {
+    const passthrough::DriverBinding binding;
+    int status = exit_ok;
+    for (const std::string_view word : devices) {
+        const auto address = passthrough::HostAddress::parse(word);
+        const HostFunction* function = address ? host.find(*address) : nullptr;
+        if (function == nullptr) {
+            status = complain(context,
+                              fmt::format("this host has no PCI device '{}'; `cupule passthrough "
+                                          "list` shows them",
+                                          word));
+            continue;
+        }
+        if (const auto done = (binding.*change)(*function); !done) {
+            status = complain(context, done.error().message);
+        }
+    }
+    return status;
+}
+
+}  // namespace
+
+int passthrough_command(std::span<const std::string_view> words, const CommandContext& context) {
+    if (words.empty()) {
+        return complain(context, usage);
+    }
+    const std::string_view what = words[0];
+    const auto devices = words.subspan(1);
+    const bool lists = what == "list";
+    if ((!lists && what != "bind" && what != "unbind") || lists != devices.empty()) {
+        return complain(context, fmt::format("'{}': {}", what, usage));
+    }
+    const auto host = HostTopology::read();
+    if (!host) {
+        return complain(context, host.error().message);
+    }
+    if (lists) {
+        return list(*host, context);
+    }
+    return change_all(
+        *host, devices,
+        what == "bind" ? &passthrough::DriverBinding::bind : &passthrough::DriverBinding::unbind,
+        context);
+}
+
+}  // namespace cupule::app
