@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "backend/block_store.h"
+#include "backend/rate_text.h"
 #include "base/bits.h"
 
 namespace cupule::backend {
@@ -27,21 +28,6 @@ std::optional<Integer> to_number(std::string_view text) {
         return std::nullopt;
     }
     return value;
-}
-
-/// A number with K, M or G (of 1024) behind it.
-std::optional<std::uint64_t> to_quantity(std::string_view text) {
-    constexpr std::string_view units = "KMG";
-    unsigned shift = 0;
-    if (const auto unit = text.empty() ? units.npos : units.find(text.back()); unit != units.npos) {
-        shift = 10 * (static_cast<unsigned>(unit) + 1);
-        text.remove_suffix(1);
-    }
-    const auto value = to_number<std::uint64_t>(text);
-    if (!value || *value > (~std::uint64_t{0} >> shift)) {
-        return std::nullopt;
-    }
-    return *value << shift;
 }
 
 /// Takes what stands before the next `separator` off `text`.
@@ -111,21 +97,6 @@ base::Result<void> set_aio(BlockOptions& options, std::string_view text) {
     return {};
 }
 
-base::Result<void> set_rate(std::string_view name, std::string_view text, std::uint64_t& rate,
-                            std::uint64_t& burst) {
-    const auto slash = text.find('/');
-    const auto first = to_quantity(text.substr(0, slash));
-    const auto second =
-        slash == text.npos ? std::optional<std::uint64_t>(0) : to_quantity(text.substr(slash + 1));
-    if (!first || !second || *first == 0 || (slash != text.npos && *second == 0)) {
-        return base::fail("{}={}: wants PER_SECOND[/BURST], numbers above 0 with K, M or G", name,
-                          text);
-    }
-    rate = *first;
-    burst = *second;
-    return {};
-}
-
 base::Result<void> set_serial(BlockOptions& options, std::string_view text) {
     if (text.empty() || text.size() > serial_max) {
         return base::fail("serial={}: wants 1 to {} bytes", text, serial_max);
@@ -162,12 +133,12 @@ constexpr auto settings = std::to_array<Setting>({
     {"serial", set_serial},
     {"bps",
      [](BlockOptions& options, std::string_view text) {
-         return set_rate("bps", text, options.limit.bytes_per_s, options.limit.bytes_burst);
+         return parse_rate("bps", text, options.limit.bytes_per_s, options.limit.bytes_burst);
      }},
     {"iops",
      [](BlockOptions& options, std::string_view text) {
-         return set_rate("iops", text, options.limit.operations_per_s,
-                         options.limit.operations_burst);
+         return parse_rate("iops", text, options.limit.operations_per_s,
+                           options.limit.operations_burst);
      }},
 });
 

@@ -7,12 +7,15 @@
 #include <algorithm>
 #include <charconv>
 
+#include "backend/rate_text.h"
+
 namespace cupule::backend {
 namespace {
 
 constexpr std::string_view back_ends = "user, tap=NAME, unix=PATH, unix-client=PATH";
 constexpr std::string_view words =
-    "mac=MAC, mac_seed=TEXT, mtu=N, queues=N, vhost; with user: hostfwd=RULE, restrict, "
+    "mac=MAC, mac_seed=TEXT, mtu=N, queues=N, vhost, bps=RATE[/BURST], pps=RATE[/BURST]; with "
+    "user: hostfwd=RULE, restrict, "
     "no_host_loopback";
 
 /// Takes the text up to `separator` off the front of `text`; all of it when there is none.
@@ -147,6 +150,11 @@ base::Result<void> parse_word(std::string_view word, NetOptions& options) {
         if (options.queues > 1 && options.kind != NetKind::tap) {
             return base::fail("queues={}: only a tap has more than one", value);
         }
+    } else if (key == "bps") {
+        return parse_rate(key, value, options.limit.bytes_per_s, options.limit.bytes_burst);
+    } else if (key == "pps") {
+        return parse_rate(key, value, options.limit.operations_per_s,
+                          options.limit.operations_burst);
     } else if (word == "vhost") {
         if (options.kind != NetKind::tap) {
             return base::fail("vhost needs a tap; there is: tap=NAME,vhost");
@@ -165,6 +173,9 @@ base::Result<NetOptions> parse_net_options(std::string_view text) {
     CUPULE_TRY_ASSIGN(NetOptions options, parse_back_end(take_word(rest, ',')));
     while (!rest.empty()) {
         CUPULE_TRY(parse_word(take_word(rest, ','), options));
+    }
+    if (options.limit.limits() && (options.vhost || options.queues > 1)) {
+        return base::fail("bps= and pps= are for cards with one queue pair and without vhost");
     }
     if (options.vhost && options.queues > 1) {
         return base::fail("vhost has one queue pair here: leave out vhost or queues={}",

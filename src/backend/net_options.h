@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/net_port.h"
+#include "backend/rate_limiter.h"
 #include "backend/slirp_port.h"
 #include "base/error.h"
 #include "event/worker.h"
@@ -36,6 +37,8 @@ struct NetOptions {
     std::uint16_t mtu = 0;
     /// Queue pairs; only a tap has more than one.
     std::uint16_t queues = 1;
+    /// For each direction by itself; `operations` are frames.
+    RateLimit limit{};
     /// Frames pass through the kernel alone (vhost-net).
     bool vhost = false;
 
@@ -44,7 +47,8 @@ struct NetOptions {
 
 inline constexpr std::uint16_t net_queues_max = 16;
 
-/// Reads `BACKEND[,mac=MAC][,mac_seed=TEXT][,mtu=N][,queues=N][,vhost]` and for `user` also
+/// Reads `BACKEND[,mac=MAC][,mac_seed=TEXT][,mtu=N][,queues=N][,vhost]
+/// [,bps=RATE[/BURST]][,pps=RATE[/BURST]]` and for `user` also
 /// `[,hostfwd=(tcp|udp):[ADDRESS]:PORT-[ADDRESS]:PORT]...[,restrict][,no_host_loopback]`. An
 /// empty host address is 127.0.0.1, an empty guest address the one that DHCP gives. Touches
 /// nothing; the error names the word and what there is.

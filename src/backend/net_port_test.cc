@@ -304,6 +304,8 @@ TEST(NetOptions, ReadsTheGrammar) {
         (std::vector<HostForward>{
             {.host_address = htonl(0x7F00'0001), .host_port = 2222, .guest_port = 22},
             {.udp = true, .guest_address = htonl(0x0A00'0210), .host_port = 1, .guest_port = 53}}));
+    EXPECT_EQ(parse_net_options("user,bps=1M/2K,pps=1000")->limit,
+              (RateLimit{.bytes_per_s = 1 << 20, .operations_per_s = 1000, .bytes_burst = 2048}));
     EXPECT_EQ(parse_net_options("unix=/run/hub")->kind, NetKind::unix_server);
     EXPECT_EQ(parse_net_options("unix-client=/run/hub")->name, "/run/hub");
 }
@@ -330,6 +332,9 @@ TEST(NetOptions, RefusesWhatItDoesNotUnderstandAndNamesIt) {
                                                           {"user,hostfwd=tcp:1-2", "tcp::2222"},
                                                           {"user,hostfwd=tcp::0-:2", "rule"},
                                                           {"user,hostfwd=tcp:x:1-:2", "rule"},
+                                                          {"user,bps=0", "bps"},
+                                                          {"user,pps=1X", "pps"},
+                                                          {"tap=t,vhost,bps=1M", "bps"},
                                                           {"user,fast", "fast"}}) {
         const auto options = parse_net_options(text);
         ASSERT_FALSE(options.has_value()) << text;

@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "backend/hub_port.h"
+#include "backend/limited_port.h"
 #include "backend/net_options.h"
 #include "backend/tap_port.h"
 
@@ -37,6 +38,11 @@ base::Result<std::vector<std::unique_ptr<NetPort>>> open_net_ports(
         event::Worker& worker = *workers[i];
         worker.call([&] {
             auto port = open_port(options, std::move(taps[i]), worker.loop(), worker.monitor());
+            if (port && options.limit.limits()) {
+                event::MonitorTimers timers(worker.loop(), worker.monitor());
+                port = make_limited_port(std::move(*port), options.limit, worker.loop().clock(),
+                                         timers);
+            }
             if (port) {
                 ports.push_back(std::move(*port));
             } else {

@@ -38,7 +38,7 @@ constexpr auto catalogue = std::to_array<DeviceInfo>({
     {"virtio-i2c", "1af4:1062", "BUS:ADDRESS[@HID]:...", "virtio I2C adapter", planned},
     {"virtio-input", "1af4:1052", "/dev/input/eventN[,SERIAL]", "virtio keyboard, mouse or touch screen", planned},
     {"virtio-ipu", "8086:8607", "", "virtio camera of older releases", planned},
-    {"virtio-net", "1af4:1041", "(user[,hostfwd=(tcp|udp):[ADDR]:PORT-[ADDR]:PORT]...|tap=NAME|unix=PATH|unix-client=PATH)[,mac=MAC][,mac_seed=TEXT][,mtu=N][,queues=N][,vhost]", "virtio network card", exists},
+    {"virtio-net", "1af4:1041", "(user[,hostfwd=(tcp|udp):[ADDR]:PORT-[ADDR]:PORT]...|tap=NAME|unix=PATH|unix-client=PATH)[,mac=MAC][,mac_seed=TEXT][,mtu=N][,queues=N][,vhost][,bps=N[/N]][,pps=N[/N]]", "virtio network card", exists},
     {"virtio-rnd", "1af4:1044", "", "virtio entropy source", exists},
     {"virtio-rpmb", "8086:8601", "[physical_rpmb]", "virtio replay-protected storage", planned},
     {"wdt-i6300esb", "8086:25ab", "", "Intel 6300ESB watchdog", planned},

@@ -46,6 +46,8 @@ class QueueMeter {
     void throttle() { add(throttled_, 1); }
     void batch(bool interrupted) { add(interrupted ? interrupts_ : suppressed_, 1); }
     void request(std::uint64_t bytes, bool failed, std::uint64_t latency_ns);
+    /// One whose time means nothing, as a frame's.
+    void request(std::uint64_t bytes, bool failed);
 
     QueueReport report(std::uint16_t index) const;
 

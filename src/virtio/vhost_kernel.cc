@@ -52,11 +52,11 @@ base::Result<void> VhostKernel::set_up() {
     }
     features_ &= ring_features | type_features;
     const auto regions = memory_.regions();
-    std::vector<std::uint64_t> table(
-        (sizeof(vhost_memory) + regions.size() * sizeof(vhost_memory_region)) / 8);
-    const vhost_memory head{.nregions = static_cast<std::uint32_t>(regions.size()), .padding = 0};
-    std::memcpy(table.data(), &head, sizeof head);
-    auto* place = reinterpret_cast<std::byte*>(table.data()) + sizeof head;
+    // struct vhost_memory: a count, padding, and the regions; its flexible array is no C++.
+    constexpr std::size_t region_words = sizeof(vhost_memory_region) / sizeof(std::uint64_t);
+    std::vector<std::uint64_t> table(1 + regions.size() * region_words);
+    table.front() = regions.size();
+    std::uint64_t* place = &table.front() + 1;
     for (const memory::RamRegion& region : regions) {
         const vhost_memory_region entry{
             .guest_phys_addr = region.base.value,
@@ -64,7 +64,7 @@ base::Result<void> VhostKernel::set_up() {
             .userspace_addr = reinterpret_cast<std::uintptr_t>(region.host),
             .flags_padding = 0};
         std::memcpy(place, &entry, sizeof entry);
-        place += sizeof entry;
+        place += region_words;
     }
     if (ioctl(fd(), VHOST_SET_MEM_TABLE, table.data()) < 0) {
         return base::fail_errno(errno, "cannot show it the guest's memory");

@@ -39,6 +39,14 @@ class NetPair : private backend::NetPortEvents {
     void set_attached(bool attached);
     void set_receive_offloads(const backend::NetOffloads& offloads);
 
+    /// What its queues, receiving and transmitting, have done. Any thread.
+    virtio::QueueReport receive_report(std::uint16_t index) const {
+        return receiver_.report(index);
+    }
+    virtio::QueueReport transmit_report(std::uint16_t index) const {
+        return transmitter_.report(index);
+    }
+
     /// What the port can do; never changes.
     const backend::NetOffloads& offloads() const { return offloads_; }
 

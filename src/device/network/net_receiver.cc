@@ -21,8 +21,8 @@ constexpr std::size_t header_bytes = sizeof(backend::NetHeader);
 base::Result<void> NetReceiver::start(virtio::RunningQueue queue, virtio::DeviceEvents& events,
                                       const Rules& rules) {
     rules_ = rules;
-    CUPULE_TRY_ASSIGN(
-        queue_, virtio::WorkerQueue::create(worker_, std::move(queue), events, [this] { run(); }));
+    CUPULE_TRY_ASSIGN(queue_, virtio::WorkerQueue::create(
+                                  worker_, std::move(queue), events, [this] { run(); }, &meter_));
     queue_->again();
     return {};
 }
@@ -93,6 +93,7 @@ NetReceiver::Step NetReceiver::move_frame() {
     }
     const bool all_held = held_.size() >= queue_->queue().geometry().size;
     if (fits || all_held || (!rules_.merge && !held_.empty())) {
+        meter_.request(0, true);
         waiting_bytes_ = 0;  // it will never fit: lost
         return Step::moved;
     }
@@ -170,6 +171,7 @@ bool NetReceiver::list_buffers(std::size_t bytes) {
 }
 
 void NetReceiver::deliver(std::size_t bytes) {
+    meter_.request(bytes - header_bytes, false);
     std::size_t left = bytes;
     std::uint16_t buffers = 0;
     for (const virtio::Chain& chain : held_) {

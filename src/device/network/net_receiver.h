@@ -32,6 +32,8 @@ class NetReceiver {
     void set_filter(std::shared_ptr<const NetFilter> filter) { filter_ = std::move(filter); }
     /// Frames or buffers may be there.
     void run();
+    /// Any thread.
+    virtio::QueueReport report(std::uint16_t index) const { return meter_.report(index); }
 
   private:
     enum class Step : std::uint8_t { moved, no_frame, no_buffer };
@@ -49,6 +51,7 @@ class NetReceiver {
     event::Worker& worker_;
     backend::NetPort& port_;
     std::unique_ptr<virtio::WorkerQueue> queue_;
+    virtio::QueueMeter meter_;
     Rules rules_;
     std::shared_ptr<const NetFilter> filter_;
     /// Buffers taken and not yet used, in order: at most the queue's size.

@@ -20,8 +20,8 @@ constexpr std::uint64_t frame_bytes_max = backend::net_frame_bytes_max - sizeof(
 base::Result<void> NetTransmitter::start(virtio::RunningQueue queue, virtio::DeviceEvents& events,
                                          const backend::NetOffloads& offloads) {
     offloads_ = offloads;
-    CUPULE_TRY_ASSIGN(
-        queue_, virtio::WorkerQueue::create(worker_, std::move(queue), events, [this] { run(); }));
+    CUPULE_TRY_ASSIGN(queue_, virtio::WorkerQueue::create(
+                                  worker_, std::move(queue), events, [this] { run(); }, &meter_));
     return {};
 }
 
@@ -71,18 +71,26 @@ Sent NetTransmitter::send(const virtio::Chain& chain) {
     const std::uint64_t bytes = reader.remaining();
     if (!header || bytes < frame_bytes_min || bytes > frame_bytes_max) {
         bad_frame_.report(chain.readable_bytes());
+        meter_.request(0, true);
         return Sent::done;
     }
     header->flags &= net::header::needs_csum;  // other flags mean nothing here (5.1.6.2.2)
     header->buffers = 0;
     if (!acceptable(*header, bytes)) {
         bad_header_.report(header->gso_type);
+        meter_.request(0, true);
         return Sent::done;
     }
     std::array<iovec, segments_max + 1> frame;
     frame[0] = {.iov_base = &*header, .iov_len = sizeof(NetHeader)};
     const std::uint32_t pieces = reader.take(bytes, std::span(frame).subspan(1));
-    return port_.send(std::span(frame).first(pieces + 1));
+    const Sent result = port_.send(std::span(frame).first(pieces + 1));
+    if (result == Sent::busy) {
+        meter_.throttle();
+    } else {
+        meter_.request(bytes, false);
+    }
+    return result;
 }
 
 bool NetTransmitter::acceptable(const NetHeader& header, std::uint64_t frame_bytes) const {

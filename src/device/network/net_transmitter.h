@@ -24,6 +24,8 @@ class NetTransmitter {
     std::optional<virtio::RunningQueue> stop();
     /// Frames, or room in the port, may be there.
     void run();
+    /// Any thread.
+    virtio::QueueReport report(std::uint16_t index) const { return meter_.report(index); }
 
   private:
     backend::NetPort::Sent send(const virtio::Chain& chain);
@@ -33,6 +35,7 @@ class NetTransmitter {
     event::Worker& worker_;
     backend::NetPort& port_;
     std::unique_ptr<virtio::WorkerQueue> queue_;
+    virtio::QueueMeter meter_;
     backend::NetOffloads offloads_;
     /// The frame that the port had no room for.
     virtio::Chain stuck_;

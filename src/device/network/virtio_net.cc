@@ -143,6 +143,16 @@ std::vector<virtio::RunningQueue> VirtioNet::deactivate() {
     return back;
 }
 
+std::vector<virtio::QueueReport> VirtioNet::report() const {
+    std::vector<virtio::QueueReport> reports;
+    std::uint16_t index = 0;
+    for (const auto& pair : pairs_) {
+        reports.push_back(pair->receive_report(index++));
+        reports.push_back(pair->transmit_report(index++));
+    }
+    return reports;
+}
+
 std::optional<virtio::RunningQueue> VirtioNet::stop_queue(std::uint16_t index) {
     if (negotiated(feature::ctrl_vq) && index == control_index()) {
         return control_server_->stop();

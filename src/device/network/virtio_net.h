@@ -53,6 +53,7 @@ class VirtioNet : public virtio::Device {
     base::Result<void> activate(std::uint64_t negotiated, std::vector<virtio::RunningQueue> queues,
                                 virtio::DeviceEvents& events) override;
     std::vector<virtio::RunningQueue> deactivate() override;
+    std::vector<virtio::QueueReport> report() const override;
     std::optional<virtio::RunningQueue> stop_queue(std::uint16_t index) override;
     void start_queue(virtio::RunningQueue queue) override;
     void reset() override;

@@ -425,6 +425,21 @@ TEST_P(VirtioNetTest, PairsAreAttachedAsTheDriverAsksAndEachHasItsPort) {
     EXPECT_EQ(command(net::control::mq_pairs_set, {4, 0}), 1U);
 }
 
+TEST_P(VirtioNetTest, CountsFramesBytesAndWhatWasLost) {
+    start();
+    EXPECT_TRUE(passes_out(frame_of(100)));
+    EXPECT_FALSE(passes_out(frame_of(13)));
+    EXPECT_TRUE(passes_in(mac));
+    const auto reports = bench_->transport->device().report();
+    ASSERT_EQ(reports.size(), 2U);
+    EXPECT_EQ(reports[0].requests, 1U);
+    EXPECT_EQ(reports[0].bytes, 60U);
+    EXPECT_EQ(reports[1].requests, 2U);
+    EXPECT_EQ(reports[1].bytes, 100U);
+    EXPECT_EQ(reports[1].errors, 1U);
+    EXPECT_GE(reports[1].kicks, 1U);
+}
+
 TEST_P(VirtioNetTest, TheControlQueueIsTheThirdWithoutMultiqueue) {
     start(feature::ctrl_vq | feature::ctrl_rx, 3);
     EXPECT_EQ(control_, 2);
