@@ -47,7 +47,12 @@ BlkQueue::~BlkQueue() {
 
 base::Result<void> BlkQueue::start(virtio::RunningQueue queue, virtio::DeviceEvents& events) {
     base::Result<void> result;
-    worker_.call([&] { result = start_here(std::move(queue), events); });
+    worker_.call([&] {
+        result = start_here(std::move(queue), events);
+        if (!result) {
+            let_go();
+        }
+    });
     started_ = result.has_value();
     return result;
 }
@@ -112,9 +117,17 @@ std::optional<virtio::RunningQueue> BlkQueue::stop_here() {
         }
     }
     publish();
+    auto back = std::exchange(running_, std::nullopt);
+    let_go();
+    return back;
+}
+
+void BlkQueue::let_go() {
+    kick_watch_.reset();
+    done_watch_.reset();
+    limit_timer_.reset();
     store_queue_.reset();
     events_ = nullptr;
-    return std::exchange(running_, std::nullopt);
 }
 
 void BlkQueue::run() {

@@ -80,6 +80,7 @@ class BlkQueue {
 
     base::Result<void> start_here(virtio::RunningQueue queue, virtio::DeviceEvents& events);
     std::optional<virtio::RunningQueue> stop_here();
+    void let_go();
     void run();
     void poll();
     void sleep();

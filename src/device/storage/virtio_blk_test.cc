@@ -52,7 +52,15 @@ class MemoryStore : public backend::BlockStore {
     }
 
     std::vector<std::byte> bytes = std::vector<std::byte>(disk_bytes);
+    base::Result<std::unique_ptr<backend::BlockQueue>> make_queue(unsigned depth) override {
+        if (refuse_queues) {
+            return base::fail_errno(ENOMEM, "no queue");
+        }
+        return backend::make_immediate_block_queue(*this, depth);
+    }
+
     std::atomic<bool> fail{false};
+    std::atomic<bool> refuse_queues{false};
     std::atomic<int> writes{0};
     std::atomic<int> flushes{0};
     std::atomic<std::uint64_t> discarded{0};
@@ -338,6 +346,22 @@ TEST_P(VirtioBlkTest, RequestsOverTheLimitWaitAndAResetDoesNotWaitForThem) {
     EXPECT_LE(store_.writes, then + 1);  // the one that was taken from the ring ends
 }
 
+TEST_P(VirtioBlkTest, AHostThatCannotServeAQueueAsksForAResetAndMayRecover) {
+    start({});
+    bench_->set_status(0);
+    store_.refuse_queues = true;
+    ASSERT_TRUE(bench_->negotiate(options_.features));
+    bench_->set_queue(0, driver_->geometry());
+    bench_->drive();
+    EXPECT_EQ(bench_->status(), 0x4F);
+    bench_->notify(0);
+    worker_->call([] {});
+    store_.refuse_queues = false;
+    bench_->set_status(0);
+    run(0);
+    EXPECT_EQ(request(1, 0, 512), 0U);
+}
+
 TEST_P(VirtioBlkTest, DiscardLimitsAreThoseOfTheOption) {
     start({.discard = true,
            .discard_sectors_max = 64,
@@ -434,9 +458,19 @@ class VirtioBlkFileTest : public VirtioBlkTest {
 };
 
 TEST_P(VirtioBlkFileTest, ManyAtOnceAndResetsAmongThem) {
-    for (const auto aio : {backend::BlockAio::automatic, backend::BlockAio::threads}) {
-        auto store = *backend::FileBlockStore::open({.path = path_, .aio = aio});
-        start_on({}, store.get(), flush_features);
+    using backend::BlockAio;
+    using backend::BlockOptions;
+    // Direct I/O ends on its own time, where a file system has it.
+    for (const BlockOptions& options :
+         {BlockOptions{.path = path_}, BlockOptions{.path = path_, .aio = BlockAio::threads},
+          BlockOptions{.path = path_, .direct = true, .logical_sector = 4096}}) {
+        auto opened = backend::FileBlockStore::open(options);
+        if (!opened) {
+            ASSERT_TRUE(options.direct) << opened.error().message;
+            continue;
+        }
+        auto store = std::move(*opened);
+        start_on({.logical_sector = options.logical_sector}, store.get(), flush_features);
         for (unsigned round = 0; round < 30; ++round) {
             std::vector<std::byte> data(4096, static_cast<std::byte>(round + 1));
             ASSERT_TRUE(bench_->memory->write({data_at}, data));
