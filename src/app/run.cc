@@ -56,7 +56,7 @@ int load_fault_code(boot::LoadFault fault) {
 
 /// Turns signals into what a person at the machine would do: SIGTERM presses the power button and,
 /// when the guest does not follow within the grace time, pulls the plug; SIGINT and SIGHUP pull it
-/// at once.
+/// at once. SIGIO is the kernel's: somebody waits to change an image that is in use.
 class SignalHandling {
   public:
     SignalHandling(event::EventLoop& loop, machine::Pc& pc, std::uint32_t grace_s)
@@ -72,7 +72,7 @@ class SignalHandling {
     static sigset_t block() {
         sigset_t set;
         sigemptyset(&set);
-        for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+        for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGIO}) {
             sigaddset(&set, signal);
         }
         pthread_sigmask(SIG_BLOCK, &set, nullptr);
@@ -107,6 +107,8 @@ class SignalHandling {
             if (info.ssi_signo == SIGTERM && !grace_timer_->running()) {
                 loop_.post([this] { pc_.press_power_button(); });
                 grace_timer_->start_at(loop_.clock().now_ns() + grace_s_ * event::ns_per_s);
+            } else if (info.ssi_signo == SIGIO) {
+                loop_.post([this] { pc_.release_images(); });
             } else if (info.ssi_signo != SIGTERM) {
                 pc_.force_end(machine::EndReason::forced_stop,
                               fmt::format("signal {}", info.ssi_signo));
@@ -149,8 +151,9 @@ base::Result<machine::End> run_pc(const VmOptions& options, boot::GuestLoader lo
     });
     const FatalSignals fatal_signals(stdio);
     const auto make_vm = [&](const hypervisor::VmSpec& spec) { return create_vm(options, spec); };
-    CUPULE_TRY_ASSIGN(const auto pc,
-                      machine::Pc::create(options, {*loop, stdio, make_vm}, std::move(loader)));
+    const bool on_kvm = options.hypervisor != Hypervisor::acrn;
+    CUPULE_TRY_ASSIGN(const auto pc, machine::Pc::create(options, {*loop, stdio, make_vm, on_kvm},
+                                                         std::move(loader)));
     running = pc.get();
     SignalHandling signal_handling(*loop, *pc, options.grace_s);
     CUPULE_TRY(signal_handling.start(signals));

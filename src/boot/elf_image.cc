@@ -236,7 +236,7 @@ bool holds(const std::vector<LoadSegment>& segments, std::uint64_t address) {
 }
 
 base::Result<void> load_segments(const ImageFile& image, const std::vector<LoadSegment>& segments,
-                                 const memory::GuestMemory& memory, AddressPlan& plan) {
+                                 memory::GuestMemory& memory, AddressPlan& plan) {
     for (const LoadSegment& segment : segments) {
         CUPULE_TRY(plan.claim(segment.address, segment.memory_size, "a segment of the kernel"));
     }

@@ -42,6 +42,6 @@ bool holds(const std::vector<LoadSegment>& segments, std::uint64_t address);
 
 /// Takes the segments' places and copies them there. Segments go to their physical addresses.
 base::Result<void> load_segments(const ImageFile& image, const std::vector<LoadSegment>& segments,
-                                 const memory::GuestMemory& memory, AddressPlan& plan);
+                                 memory::GuestMemory& memory, AddressPlan& plan);
 
 }  // namespace cupule::boot

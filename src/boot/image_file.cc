@@ -1,7 +1,6 @@
 #include "boot/image_file.h"
 
 #include <fcntl.h>
-#include <sys/sendfile.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,8 +8,15 @@
 #include <cstring>
 
 #include "base/bits.h"
+#include "boot/boot_layout.h"
 
 namespace cupule::boot {
+namespace {
+
+/// For less, a mapping of its own costs more than the copy.
+constexpr std::uint64_t shown_size_min = 64 * 1024;
+
+}  // namespace
 
 base::Result<ImageFile> ImageFile::open(const std::string& path, std::uint64_t size_max) {
     ImageFile image;
@@ -76,9 +82,8 @@ base::Result<void> ImageFile::read_file(std::uint64_t offset, std::span<std::byt
     return {};
 }
 
-base::Result<void> ImageFile::copy_to(const memory::GuestMemory& memory,
-                                      memory::GuestAddress address, std::uint64_t offset,
-                                      std::uint64_t size) const {
+base::Result<void> ImageFile::copy_to(memory::GuestMemory& memory, memory::GuestAddress address,
+                                      std::uint64_t offset, std::uint64_t size) const {
     if (!base::contains(0, size_, offset, size)) {
         return base::fail("'{}' has {} bytes, but {} at offset {} are asked for", name_, size_,
                           size, offset);
@@ -93,35 +98,54 @@ base::Result<void> ImageFile::copy_to(const memory::GuestMemory& memory,
                               address.value);
         }
         const std::uint64_t into = address.value - region->base.value;
-        const std::span<std::byte> to(region->host + into, std::min(size, region->size - into));
-        if (file_) {
-            CUPULE_TRY(send_file(memory.fd(), region->file_offset + into, offset, to));
-        } else {
-            std::memcpy(to.data(), bytes_.data() + offset, to.size());
-        }
-        address = address + to.size();
-        offset += to.size();
-        size -= to.size();
+        const std::uint64_t piece = std::min(size, region->size - into);
+        CUPULE_TRY(copy_into(memory, address, offset, piece));
+        address = address + piece;
+        offset += piece;
+        size -= piece;
     }
     return {};
 }
 
-base::Result<void> ImageFile::send_file(int memory_fd, std::uint64_t memory_offset,
-                                        std::uint64_t offset, std::span<std::byte> to) const {
-    if (lseek(memory_fd, static_cast<off_t>(memory_offset), SEEK_SET) < 0) {
-        return read_file(offset, to);
+base::Result<void> ImageFile::copy_into(memory::GuestMemory& memory, memory::GuestAddress address,
+                                        std::uint64_t offset, std::uint64_t size) const {
+    const std::uint64_t head = base::align_up(offset, page_size) - offset;
+    const bool pages_meet = (address.value - offset) % page_size == 0;
+    if (!held_ || !pages_meet || size < head + shown_size_min) {
+        return copy_bytes(memory, address, offset, size);
     }
-    while (!to.empty()) {
-        auto from = static_cast<off_t>(offset);
-        const ssize_t sent = sendfile(memory_fd, file_.get(), &from, to.size());
-        if (sent <= 0) {
-            break;
+    const std::uint64_t pages = base::align_down(size - head, page_size);
+    if (!memory.show_file(address + head, file_.get(), offset + head, pages)) {
+        return copy_bytes(memory, address, offset, size);
+    }
+    const std::uint64_t shown_end = head + pages;
+    CUPULE_TRY(copy_bytes(memory, address, offset, head));
+    return copy_bytes(memory, address + shown_end, offset + shown_end, size - shown_end);
+}
+
+base::Result<void> ImageFile::copy_bytes(memory::GuestMemory& memory, memory::GuestAddress address,
+                                         std::uint64_t offset, std::uint64_t size) const {
+    const std::span<std::byte> to = memory.span(address, size);
+    if (!file_) {
+        if (!to.empty()) {
+            std::memcpy(to.data(), bytes_.data() + offset, to.size());
         }
-        to = to.subspan(static_cast<std::size_t>(sent));
-        offset += static_cast<std::uint64_t>(sent);
+        return {};
     }
     // What is left where the kernel cannot do it so (huge page files), or the file's error.
-    return read_file(offset, to);
+    const std::uint64_t received = memory.receive_file(address, file_.get(), offset, size);
+    return read_file(offset + received, to.subspan(received));
+}
+
+void ImageFile::hold() {
+    held_ = held_ || (file_ && fcntl(file_.get(), F_SETLEASE, F_RDLCK) == 0);
+}
+
+void ImageFile::release() {
+    if (held_) {
+        fcntl(file_.get(), F_SETLEASE, F_UNLCK);
+        held_ = false;
+    }
 }
 
 base::Result<void> ImageFile::check_unchanged() const {

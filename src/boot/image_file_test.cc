@@ -6,8 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <csignal>
 #include <filesystem>
 
+#include "boot/boot_layout.h"
 #include "boot/testing/image_builder.h"
 #include "boot/testing/temporary_file.h"
 
@@ -80,6 +83,65 @@ TEST(ImageFile, GivesAnErrorWhenTheFileShrinksUnderIt) {
     EXPECT_THAT(copied.error().message, HasSubstr("now ends at offset 4096"));
     EXPECT_FALSE(image->load<char>(0x1000).has_value());
     EXPECT_FALSE(image->check_unchanged().has_value());
+}
+
+/// A held file of 0x25000 bytes, each page filled with its number, in guest RAM at 0x10000 from
+/// offset 0x200 on.
+class HeldFile : public ::testing::Test {
+  protected:
+    void SetUp() override {
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, SIGIO);
+        pthread_sigmask(SIG_BLOCK, &set, nullptr);
+        image_->hold();
+        if (!image_->held()) {
+            GTEST_SKIP() << "no lease on a file in " << ::testing::TempDir();
+        }
+        ASSERT_TRUE(image_->copy_to(*guest_.memory, {0x1'0200}, 0x200, 0x2'4C00).has_value());
+    }
+    static std::string numbered_pages() {
+        std::string result;
+        for (char page = 0; page < 0x25; ++page) {
+            result += std::string(page_size, static_cast<char>('A' + page));
+        }
+        return result;
+    }
+    char at(std::uint64_t address) const {
+        return guest_.memory->load<char>({address}).value_or('?');
+    }
+
+    const TemporaryFile file_{numbered_pages()};
+    base::Result<ImageFile> image_ = ImageFile::open(file_.path(), one_mebibyte);
+    const TestGuest guest_;
+};
+
+TEST_F(HeldFile, IsWholeInGuestMemoryAndNothingBesideIt) {
+    EXPECT_EQ(at(0x1'01FF), '\0');
+    EXPECT_EQ(at(0x1'0200), 'A');
+    EXPECT_EQ(at(0x1'1000), 'B');
+    EXPECT_EQ(at(0x1'0000 + 0x2'4DFF), 'A' + 0x24);
+    EXPECT_EQ(at(0x1'0000 + 0x2'4E00), '\0');
+}
+
+TEST_F(HeldFile, MakesAWriterWaitUntilTheGuestHasItsOwnCopy) {
+    const int flags = O_WRONLY | O_NONBLOCK | O_CLOEXEC;
+    EXPECT_EQ(open(file_.path().c_str(), flags), -1);
+    EXPECT_EQ(errno, EWOULDBLOCK);
+    ASSERT_TRUE(guest_.memory->copy_shown().has_value());
+    image_->release();
+    const base::FileDescriptor writer(open(file_.path().c_str(), flags));
+    ASSERT_TRUE(writer);
+    ASSERT_EQ(ftruncate(writer.get(), 0), 0);
+    EXPECT_EQ(at(0x1'1000), 'B');
+    EXPECT_EQ(at(0x3'3FFF), 'A' + 0x23);
+}
+
+TEST_F(HeldFile, CannotBeHeldWhileSomebodyWritesToIt) {
+    image_->release();
+    const base::FileDescriptor writer(open(file_.path().c_str(), O_WRONLY | O_CLOEXEC));
+    image_->hold();
+    EXPECT_FALSE(image_->held());
 }
 
 }  // namespace

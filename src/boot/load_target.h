@@ -16,12 +16,15 @@ namespace cupule::boot {
 /// The guest an image is loaded into. RAM reads as zeros where nothing has been written yet: it is
 /// new, or was discarded for the reset (GuestMemory::discard_all). Nothing here writes zeros.
 struct LoadTarget {
-    const memory::GuestMemory& memory;
+    memory::GuestMemory& memory;
     const E820Map& e820;
     /// End of the RAM below 4 GiB that images may use.
     std::uint64_t low_ram_end = 0;
     /// Guest-physical address of the ACPI RSDP; 0: the guest looks for it by itself.
     std::uint64_t rsdp_address = 0;
+    /// Show images in RAM instead of copying them, where they can be held (ImageFile::hold). The
+    /// process then blocks SIGIO and answers it with GuestLoader::release_images.
+    bool show_images = false;
 };
 
 /// What is loaded beside the kernel.

@@ -89,7 +89,14 @@ base::Result<GuestLoader::Kernel> GuestLoader::parse(const ImageFile& image) {
                       .multiboot = false};
 }
 
-base::Result<LoadedGuest> GuestLoader::load_kernel(const LoadTarget& target) const {
+base::Result<LoadedGuest> GuestLoader::load_kernel(const LoadTarget& target) {
+    // Held first: what the check sees then stays so.
+    if (target.show_images) {
+        kernel_file_.hold();
+        if (initrd_) {
+            initrd_->hold();
+        }
+    }
     CUPULE_TRY(kernel_file_.check_unchanged());
     if (initrd_) {
         CUPULE_TRY(initrd_->check_unchanged());
@@ -105,13 +112,22 @@ base::Result<LoadedGuest> GuestLoader::load_kernel(const LoadTarget& target) con
     return load_flat(std::get<FlatKernel>(kernel_), kernel_file_, target, extras);
 }
 
-LoadResult<LoadedGuest> GuestLoader::load(const LoadTarget& target) const {
+LoadResult<LoadedGuest> GuestLoader::load(const LoadTarget& target) {
     base::Result<LoadedGuest> guest = load_kernel(target);
     if (!guest) {
         return because_of(LoadFault::other, guest.error(),
                           fmt::format("cannot load '{}'", kernel_file_.name()));
     }
     return std::move(*guest);
+}
+
+base::Result<void> GuestLoader::release_images(memory::GuestMemory& memory) {
+    CUPULE_TRY(memory.copy_shown());
+    kernel_file_.release();
+    if (initrd_) {
+        initrd_->release();
+    }
+    return {};
 }
 
 }  // namespace cupule::boot

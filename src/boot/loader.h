@@ -54,7 +54,13 @@ class GuestLoader {
 
     /// Fills guest memory, which reads as zeros, and says how the boot processor starts. A file
     /// that was rewritten in place since `open` is an error.
-    LoadResult<LoadedGuest> load(const LoadTarget& target) const;
+    LoadResult<LoadedGuest> load(const LoadTarget& target);
+
+    bool holds_images() const { return kernel_file_.held() || (initrd_ && initrd_->held()); }
+    /// Somebody waits to change an image that `memory` shows: gives the guest its own copy, and the
+    /// files free. As GuestMemory::copy_shown. After an error they are still held, until the kernel
+    /// takes them away.
+    base::Result<void> release_images(memory::GuestMemory& memory);
 
   private:
     /// An ELF kernel with a PVH entry.
@@ -66,7 +72,7 @@ class GuestLoader {
     GuestLoader(ImageFile kernel_file, Kernel kernel, std::optional<ImageFile> initrd,
                 std::string command_line);
     static base::Result<Kernel> parse(const ImageFile& image);
-    base::Result<LoadedGuest> load_kernel(const LoadTarget& target) const;
+    base::Result<LoadedGuest> load_kernel(const LoadTarget& target);
 
     ImageFile kernel_file_;
     Kernel kernel_;

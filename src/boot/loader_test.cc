@@ -26,13 +26,13 @@ using testing::TestGuest;
 constexpr std::uint64_t mib = 1 << 20;
 
 LoadFault fault_of(const LoadRequest& request) {
-    const auto loader = GuestLoader::open(request);
+    auto loader = GuestLoader::open(request);
     EXPECT_FALSE(loader.has_value());
     return loader ? LoadFault::other : loader.error().fault;
 }
 
 std::string message_of(const LoadRequest& request) {
-    const auto loader = GuestLoader::open(request);
+    auto loader = GuestLoader::open(request);
     return loader ? "no error" : loader.error().error.message;
 }
 
@@ -72,7 +72,7 @@ TEST(GuestLoader, TellsTheKindByTheContentWhateverTheOption) {
     const TemporaryFile bzimage(make_bzimage().bytes());
     const TemporaryFile pvh(make_pvh_elf().build().bytes());
     const auto description = [&guest](const LoadRequest& request) {
-        const auto loader = GuestLoader::open(request);
+        auto loader = GuestLoader::open(request);
         const auto loaded = loader ? loader->load(guest.target()) : LoadedGuest{};
         return loaded ? loaded->description : loaded.error().error.message;
     };
@@ -89,7 +89,7 @@ TEST(GuestLoader, StartsAPlainElf32AtItsEntry) {
     elf.header.e_entry = 0x8004;
     elf.add_segment({0x8000, 0x1000, 0x4000});
     const TemporaryFile file(elf.build().bytes());
-    const auto loader = GuestLoader::open({.elf = file.path()});
+    auto loader = GuestLoader::open({.elf = file.path()});
     ASSERT_TRUE(loader.has_value()) << loader.error().error.message;
     const auto loaded = loader->load(guest.target());
     ASSERT_TRUE(loaded.has_value()) << loaded.error().error.message;
@@ -102,7 +102,7 @@ TEST(GuestLoader, GivesAPvhKernelWhatTheAbiSays) {
     const TestGuest guest(128 * mib, 64 * mib);
     const TemporaryFile kernel(make_pvh_elf().build().bytes());
     const TemporaryFile initrd(std::string(0x1234, 'i'));
-    const auto loader = GuestLoader::open(
+    auto loader = GuestLoader::open(
         {.kernel = kernel.path(), .initrd = initrd.path(), .command_line = "quiet"});
     ASSERT_TRUE(loader.has_value()) << loader.error().error.message;
     const auto loaded = loader->load(guest.target());
@@ -138,7 +138,7 @@ TEST(GuestLoader, LoadsTheSameBytesAgainAfterAResetThoughTheNameMeansAnotherFile
     const TestGuest guest;
     const TemporaryFile kernel(make_bzimage().bytes());
     const TemporaryFile initrd(std::string(0x1000, 'i'));
-    const auto loader = GuestLoader::open({.kernel = kernel.path(), .initrd = initrd.path()});
+    auto loader = GuestLoader::open({.kernel = kernel.path(), .initrd = initrd.path()});
     ASSERT_TRUE(loader.has_value());
     const auto first = loader->load(guest.target());
     ASSERT_TRUE(first.has_value());
@@ -156,7 +156,7 @@ TEST(GuestLoader, LoadsTheSameBytesAgainAfterAResetThoughTheNameMeansAnotherFile
 TEST(GuestLoader, RefusesAFileThatWasRewrittenInPlace) {
     const TestGuest guest;
     const TemporaryFile kernel(make_bzimage().bytes());
-    const auto loader = GuestLoader::open({.kernel = kernel.path()});
+    auto loader = GuestLoader::open({.kernel = kernel.path()});
     ASSERT_TRUE(loader.has_value());
     ASSERT_EQ(truncate(kernel.path().c_str(), 0x800), 0);
     const auto loaded = loader->load(guest.target());
@@ -184,7 +184,7 @@ TEST_P(RealKernel, LoadsInto256MibWithARamdisk) {
     }
     const TestGuest guest(256 * mib);
     const TemporaryFile initrd(std::string(0x1234, 'i'));
-    const auto loader = GuestLoader::open(
+    auto loader = GuestLoader::open(
         {.kernel = path, .initrd = initrd.path(), .command_line = "console=ttyS0"});
     ASSERT_TRUE(loader.has_value()) << loader.error().error.message;
     const auto loaded = loader->load(guest.target());

@@ -86,7 +86,8 @@ class AddressSpace {
   private:
     struct Mapping;
     struct Table;
-    struct alignas(64) Slot {
+    /// Two cache lines: processors fetch them in pairs, and a neighbour's slot would travel along.
+    struct alignas(128) Slot {
         std::atomic<const void*> table{nullptr};
     };
 

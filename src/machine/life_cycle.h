@@ -72,6 +72,13 @@ class LifeCycle : public device::ResetRequests,
     // From outside.
     void force_end(EndReason reason, std::string detail);
 
+    /// Whether a request waits for the control thread. While the processors are paused no guest
+    /// adds one.
+    bool waiting() const CUPULE_EXCLUDES(mutex_) {
+        event::MutexLock lock(mutex_);
+        return wish_ != Wish::none;
+    }
+
   private:
     enum class Wish : std::uint8_t { none, warm_reset, full_reset, suspend, end };
     void request(Wish wish, std::optional<End> end) CUPULE_EXCLUDES(mutex_);
@@ -82,7 +89,7 @@ class LifeCycle : public device::ResetRequests,
     Control& control_;
     const OnCrash on_crash_;
     /// Guards the pending wish. A leaf lock.
-    event::Mutex mutex_;
+    mutable event::Mutex mutex_;
     Wish wish_ CUPULE_GUARDED_BY(mutex_) = Wish::none;
     End end_ CUPULE_GUARDED_BY(mutex_);
 };

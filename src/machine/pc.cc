@@ -128,10 +128,12 @@ base::Result<void> Pc::prepare_boot() {
     CUPULE_TRY(wiring_->pci->program());
     CUPULE_TRY_ASSIGN(firmware_,
                       write_firmware_tables(describe_platform(firmware_facts()), *memory_));
-    const auto guest = loader_.load({.memory = *memory_,
-                                     .e820 = layout_.e820,
-                                     .low_ram_end = layout_.low_ram_end,
-                                     .rsdp_address = firmware_.rsdp});
+    const auto guest =
+        loader_.load({.memory = *memory_,
+                      .e820 = layout_.e820,
+                      .low_ram_end = layout_.low_ram_end,
+                      .rsdp_address = firmware_.rsdp,
+                      .show_images = services_.may_show_images && memory_->can_show_files()});
     if (!guest) {
         return std::unexpected(guest.error().error);
     }
@@ -235,6 +237,23 @@ void Pc::press_power_button() {
 
 void Pc::force_end(EndReason reason, std::string detail) {
     wiring_->life_cycle.force_end(reason, std::move(detail));
+}
+
+void Pc::release_images() {
+    if (!loader_.holds_images()) {
+        return;
+    }
+    vm_->pause();
+    if (const auto result = loader_.release_images(*memory_); !result) {
+        base::log_error("{}: {}; the guest may see what is written to its kernel's files",
+                        options_.name, result.error().message);
+    }
+    // A request that waits finds the processors as it left them: the guest runs no further.
+    const bool was_running = !suspended_ && !end_ && !wiring_->life_cycle.waiting();
+    if (const auto result = was_running ? start() : base::Result<void>{}; !result) {
+        end({.reason = EndReason::machine_failure,
+             .detail = "the machine cannot go on: " + result.error().message});
+    }
 }
 
 }  // namespace cupule::machine

@@ -30,6 +30,8 @@ struct PcServices {
     event::EventLoop& loop;
     backend::StdioOwner& stdio;
     std::function<base::Result<std::unique_ptr<hypervisor::Vm>>(const hypervisor::VmSpec&)> make_vm;
+    /// Whether the process blocks SIGIO and calls Pc::release_images for it.
+    bool may_show_images = false;
 };
 
 /// A PC: which parts, at which addresses, wired how, and its life from power-on to its end.
@@ -48,6 +50,9 @@ class Pc : public LifeCycle::Control {
     void press_power_button();
     /// Ends the machine without asking the guest.
     void force_end(EndReason reason, std::string detail);
+    /// Somebody waits to change a file that the guest's RAM shows (SIGIO): pauses the machine for
+    /// as long as the copy takes.
+    void release_images();
 
     /// A drive that had no disk gets one; see PciDevices::insert_disk.
     base::Result<void> insert_disk(unsigned slot, const std::string& path);

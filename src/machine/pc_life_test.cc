@@ -1,9 +1,11 @@
 // A machine's life: resets in place, sleep, and its ends.
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <csignal>
 #include <fstream>
 #include <string>
 
@@ -115,6 +117,44 @@ TEST(PcReset, AResetMachineIsLikeAFreshOneButForTheBatteryBackedClock) {
     for (unsigned gsi = 0; gsi < bench.vm().gsi_count(); ++gsi) {
         EXPECT_FALSE(bench.vm().gsi_level({gsi})) << gsi;
     }
+}
+
+/// Whether the kernel's file can be opened for writing at once.
+bool can_write(const PcBench& bench) {
+    return base::FileDescriptor(
+               ::open(bench.kernel_path().c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC))
+        .get() >= 0;
+}
+
+TEST(PcImages, AreFreeForAWriterAfterAPauseAndTheGuestGoesOn) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGIO);
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    PcBench bench;
+    ASSERT_EQ(bench.error(), "");
+    bench.run({[&] {
+        EXPECT_FALSE(can_write(bench));
+        bench.pc().release_images();
+        EXPECT_TRUE(can_write(bench));
+        EXPECT_TRUE(bench.vm().running());
+        EXPECT_EQ(bench.vm().resets(), 0U);
+        EXPECT_EQ(bench.load<std::uint8_t>(mib), 0xC5U);
+    }});
+}
+
+TEST(PcImages, BeingReleasedLetNoGuestRunPastItsReset) {
+    PcBench bench;
+    ASSERT_EQ(bench.error(), "");
+    bench.run({[&] {
+                   write_cf9(bench.vm(), 0x06);
+                   bench.pc().release_images();
+                   EXPECT_FALSE(bench.vm().running());
+               },
+               [&] {
+                   EXPECT_TRUE(bench.vm().running());
+                   EXPECT_EQ(bench.vm().resets(), 1U);
+               }});
 }
 
 TEST(PcReset, TheBatteryKeepsCmosMemoryOverAReset) {

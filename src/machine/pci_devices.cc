@@ -138,6 +138,8 @@ base::Result<void> PciDevices::Impl::add_slot(const SlotOptions& slot,
 
 base::Result<void> PciDevices::Impl::add_endpoint(const SlotOptions& slot, EndpointFactory make,
                                                   const PciDeviceContext& context) {
+    // Endpoints write to RAM from their workers and from the kernel.
+    context.memory.keep_in_file();
     event::Monitor& monitor = context.parts.new_monitor();
     CUPULE_TRY_ASSIGN(auto endpoint, make(slot, {.memory = context.memory,
                                                  .loop = context.loop,

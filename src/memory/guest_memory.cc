@@ -2,10 +2,15 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <string_view>
 
+#include "base/assert.h"
 #include "base/bits.h"
 #include "memory/guest_copy.h"
 
@@ -14,6 +19,24 @@ namespace {
 
 constexpr std::uint64_t page_size = 4096;
 constexpr std::uint64_t huge_page_size = 2 << 20;
+
+/// Whether the host gives huge pages to memfds that ask for them (kernel documentation,
+/// "Transparent Hugepage Support": the choice is the word in brackets).
+bool host_has_huge_pages() {
+    const auto file =
+        base::open_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", O_RDONLY);
+    std::array<char, 128> text{};
+    const ssize_t got = file ? ::read(file->get(), text.data(), text.size()) : 0;
+    const std::string_view choice(text.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
+    return choice.contains('[') && !choice.contains("[never]") && !choice.contains("[deny]");
+}
+
+/// Whether no page of the file mapped at `place` has to come from the disk.
+bool is_resident(std::byte* place, std::uint64_t size) {
+    std::vector<unsigned char> pages(size / page_size);
+    return mincore(place, size, pages.data()) == 0 &&
+           std::ranges::all_of(pages, [](unsigned char page) { return (page & 1) != 0; });
+}
 
 }  // namespace
 
@@ -34,22 +57,32 @@ base::Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const RamLayout& 
         return base::fail_errno(errno, "cannot size guest RAM to {} MiB", memory->size_ >> 20);
     }
     fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    memory->huge_pages_ = layout.huge_pages == HugePages::when_available && host_has_huge_pages();
     std::uint64_t file_offset = 0;
     for (const RamLayout::Piece& piece : layout.pieces) {
-        void* mapped = mmap(nullptr, piece.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                            fd, static_cast<off_t>(file_offset));
-        if (mapped == MAP_FAILED) {
+        std::byte* const mapped = memory->map_own(nullptr, piece.size, file_offset);
+        if (mapped == nullptr) {
             return base::fail_errno(errno, "cannot map {} MiB of guest RAM", piece.size >> 20);
         }
-        if (layout.huge_pages == HugePages::when_available && piece.size >= huge_page_size) {
-            madvise(mapped, piece.size, MADV_HUGEPAGE);  // A wish: memory works without.
-        }
-        madvise(mapped, piece.size, MADV_DONTDUMP);
-        memory->regions_.push_back(
-            {piece.base, piece.size, file_offset, static_cast<std::byte*>(mapped)});
+        memory->regions_.push_back({piece.base, piece.size, file_offset, mapped});
         file_offset += piece.size;
     }
     return memory;
+}
+
+std::byte* GuestMemory::map_own(std::byte* place, std::uint64_t size,
+                                std::uint64_t file_offset) const {
+    const int flags = MAP_SHARED | MAP_NORESERVE | (place != nullptr ? MAP_FIXED : 0);
+    void* const mapped = mmap(place, size, PROT_READ | PROT_WRITE, flags, file_.get(),
+                              static_cast<off_t>(file_offset));
+    if (mapped == MAP_FAILED) {
+        return nullptr;
+    }
+    if (huge_pages_ && size >= huge_page_size) {
+        madvise(mapped, size, MADV_HUGEPAGE);  // A wish: memory works without.
+    }
+    madvise(mapped, size, MADV_DONTDUMP);
+    return static_cast<std::byte*>(mapped);
 }
 
 GuestMemory::~GuestMemory() {
@@ -58,13 +91,30 @@ GuestMemory::~GuestMemory() {
     }
 }
 
+int GuestMemory::fd() const {
+    keep_in_file();
+    return file_.get();
+}
+
+void GuestMemory::keep_in_file() const {
+    // Too late: whoever asks would not see what the guest sees.
+    CUPULE_ASSERT(shown_.empty());
+    kept_in_file_ = true;
+}
+
+const RamRegion* GuestMemory::find_region(GuestAddress address, std::uint64_t size) const {
+    const auto found = std::ranges::find_if(regions_, [&](const RamRegion& region) {
+        return base::contains(region.base.value, region.size, address.value, size);
+    });
+    return found == regions_.end() ? nullptr : &*found;
+}
+
 std::span<std::byte> GuestMemory::span(GuestAddress address, std::uint64_t size) const {
-    for (const RamRegion& region : regions_) {
-        if (base::contains(region.base.value, region.size, address.value, size)) {
-            return {region.host + (address.value - region.base.value), size};
-        }
+    const RamRegion* const region = find_region(address, size);
+    if (region == nullptr) {
+        return {};
     }
-    return {};
+    return {region->host + (address.value - region->base.value), size};
 }
 
 bool GuestMemory::read(GuestAddress address, std::span<std::byte> to) const {
@@ -94,7 +144,85 @@ bool GuestMemory::fill(GuestAddress address, std::byte value, std::uint64_t size
     return true;
 }
 
-base::Result<void> GuestMemory::discard_all() const {
+std::uint64_t GuestMemory::receive_file(GuestAddress address, int file, std::uint64_t offset,
+                                        std::uint64_t size) const {
+    const RamRegion* const region = find_region(address, size);
+    if (region == nullptr) {
+        return 0;
+    }
+    const std::uint64_t into = address.value - region->base.value;
+    // Nobody else uses the memfd's position.
+    if (lseek(file_.get(), static_cast<off_t>(region->file_offset + into), SEEK_SET) < 0) {
+        return 0;
+    }
+    auto from = static_cast<off_t>(offset);
+    std::uint64_t done = 0;
+    while (done < size) {
+        const ssize_t sent = sendfile(file_.get(), file, &from, size - done);
+        if (sent <= 0) {
+            break;
+        }
+        done += static_cast<std::uint64_t>(sent);
+    }
+    return done;
+}
+
+// Files shown as RAM.
+
+bool GuestMemory::show_file(GuestAddress address, int file, std::uint64_t offset,
+                            std::uint64_t size) {
+    CUPULE_ASSERT(base::is_aligned(address.value | offset | size, page_size));
+    const RamRegion* const region = find_region(address, size);
+    if (region == nullptr || size == 0 || !can_show_files()) {
+        return false;
+    }
+    const std::uint64_t into = address.value - region->base.value;
+    const Shown shown{region->host + into, size, region->file_offset + into};
+    if (mmap(shown.host, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED,
+             file, static_cast<off_t>(offset)) == MAP_FAILED) {
+        return false;
+    }
+    madvise(shown.host, size, MADV_DONTDUMP);
+    // What is not in the page cache is read now: what the disk cannot give is then an error of this
+    // load and not of the guest's first access.
+    if (!is_resident(shown.host, size) && madvise(shown.host, size, MADV_POPULATE_READ) < 0) {
+        CUPULE_ASSERT(map_own(shown.host, size, shown.file_offset) != nullptr);
+        return false;
+    }
+    shown_.push_back(shown);
+    return true;
+}
+
+base::Result<void> GuestMemory::copy_shown() {
+    while (!shown_.empty()) {
+        const Shown& shown = shown_.back();
+        std::uint64_t done = 0;
+        while (done < shown.size) {
+            const ssize_t written = pwrite(file_.get(), shown.host + done, shown.size - done,
+                                           static_cast<off_t>(shown.file_offset + done));
+            if (written <= 0) {
+                return base::fail_errno(errno, "cannot copy {} KiB of an image for the guest",
+                                        shown.size >> 10);
+            }
+            done += static_cast<std::uint64_t>(written);
+        }
+        if (map_own(shown.host, shown.size, shown.file_offset) == nullptr) {
+            return base::fail_errno(errno, "cannot map {} KiB of guest RAM again",
+                                    shown.size >> 10);
+        }
+        shown_.pop_back();
+    }
+    return {};
+}
+
+base::Result<void> GuestMemory::discard_all() {
+    for (const Shown& shown : shown_) {
+        if (map_own(shown.host, shown.size, shown.file_offset) == nullptr) {
+            return base::fail_errno(errno, "cannot map {} KiB of guest RAM again",
+                                    shown.size >> 10);
+        }
+    }
+    shown_.clear();
     for (const RamRegion& region : regions_) {
         if (madvise(region.host, region.size, MADV_REMOVE) < 0) {
             return base::fail_errno(errno, "cannot discard guest RAM at {:#x}", region.base.value);

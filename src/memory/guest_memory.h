@@ -50,8 +50,12 @@ class GuestMemory {
     GuestMemory& operator=(const GuestMemory&) = delete;
 
     std::span<const RamRegion> regions() const { return regions_; }
-    /// The memfd behind all regions (shared with vhost, vhost-user and the HSM).
-    int fd() const { return file_.get(); }
+    /// The memfd behind all regions, to share it (vhost-user, the HSM). As keep_in_file.
+    int fd() const;
+    /// From now on no file is shown as RAM: for who shares the memfd, pins pages (VFIO) or writes
+    /// to RAM from threads that do not stop with the processors. When a part is made, before an
+    /// image is loaded.
+    void keep_in_file() const;
     std::uint64_t size() const { return size_; }
 
     /// Copies guest memory out, or nothing (false).
@@ -82,16 +86,56 @@ class GuestMemory {
     /// never decide by it.
     std::span<std::byte> span(GuestAddress address, std::uint64_t size) const;
 
-    /// Gives all pages back to the host; the guest then reads zeros. For reset.
-    base::Result<void> discard_all() const;
-    /// The same for the whole pages within `part`, a piece of some `span`. For balloons.
+    /// Copies up to `size` bytes of `file` from `offset` on into RAM at `address` inside the
+    /// kernel: no page fault and no clearing for each page. How many it was: fewer where the kernel
+    /// cannot do it so, the file ends or RAM does. Not where files are shown. Control thread.
+    std::uint64_t receive_file(GuestAddress address, int file, std::uint64_t offset,
+                               std::uint64_t size) const;
+
+    /// Shows `size` bytes of `file` from `offset` on as RAM at `address`, all three multiples of
+    /// 4 KiB, without copying: a page belongs to the page cache until somebody writes to it, then
+    /// to the guest alone. The caller answers for it that the file does not change meanwhile, or
+    /// calls copy_shown first (boot::ImageFile, by a lease). False, and nothing is changed, where
+    /// RAM is kept in its file or gets huge pages, and where the file cannot be read. Control
+    /// thread.
+    [[nodiscard]] bool show_file(GuestAddress address, int file, std::uint64_t offset,
+                                 std::uint64_t size);
+
+    /// Whether show_file may succeed at all.
+    bool can_show_files() const { return !kept_in_file_ && !huge_pages_; }
+
+    /// Copies what is shown into RAM's own file and shows it no longer: the files may then change,
+    /// also shrink, which takes even written pages away from a private mapping. Nobody may write to
+    /// RAM meanwhile. An error leaves some shown. Control thread.
+    base::Result<void> copy_shown();
+
+    /// Gives all pages back to the host; the guest then reads zeros. For reset. Control thread.
+    base::Result<void> discard_all();
+    /// The same for the whole pages within `part`, a piece of some `span` in RAM that is kept in
+    /// its file. For balloons.
     base::Result<void> discard(std::span<std::byte> part) const;
 
   private:
+    /// A range of our own mapping that shows a file.
+    struct Shown {
+        std::byte* host = nullptr;
+        std::uint64_t size = 0;
+        /// What of the memfd belongs there.
+        std::uint64_t file_offset = 0;
+    };
+
     GuestMemory() = default;
+    /// Maps the memfd's [file_offset, file_offset + size): at `place`, over what is there, or
+    /// anywhere (nullptr). nullptr and errno where that fails.
+    std::byte* map_own(std::byte* place, std::uint64_t size, std::uint64_t file_offset) const;
+    const RamRegion* find_region(GuestAddress address, std::uint64_t size) const;
+
     base::FileDescriptor file_;
     std::vector<RamRegion> regions_;
     std::uint64_t size_ = 0;
+    bool huge_pages_ = false;
+    std::vector<Shown> shown_;
+    mutable std::atomic<bool> kept_in_file_ = false;
 };
 
 }  // namespace cupule::memory

@@ -1,8 +1,11 @@
 #include "memory/guest_memory.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <array>
+#include <string>
 
 namespace cupule::memory {
 namespace {
@@ -44,6 +47,77 @@ TEST(GuestMemory, DiscardedPagesReadZero) {
     EXPECT_TRUE(memory->store<std::uint32_t>({0x1000}, 5));
     ASSERT_TRUE(memory->discard_all().has_value());
     EXPECT_EQ(memory->load<std::uint32_t>({0x1000}), 0U);
+}
+
+// Files shown as RAM.
+
+struct ShownFile {
+    explicit ShownFile(std::size_t size) : file(memfd_create("image", MFD_CLOEXEC)) {
+        write_at(0, std::string(size, 'f'));
+    }
+    void write_at(off_t offset, const std::string& text) const {
+        EXPECT_EQ(pwrite(file.get(), text.data(), text.size(), offset),
+                  static_cast<ssize_t>(text.size()));
+    }
+    char at(off_t offset) const {
+        char value = 0;
+        EXPECT_EQ(pread(file.get(), &value, 1, offset), 1);
+        return value;
+    }
+    base::FileDescriptor file;
+    std::unique_ptr<GuestMemory> memory =
+        *GuestMemory::create({.pieces = {{{0}, 0x10000}}, .huge_pages = HugePages::never});
+};
+
+TEST(ShownFile, IsReadThereAndWrittenForTheGuestAlone) {
+    ShownFile image(0x3000);
+    ASSERT_TRUE(image.memory->show_file({0x4000}, image.file.get(), 0x1000, 0x2000));
+    EXPECT_EQ(image.memory->load<char>({0x3FFF}), '\0');
+    EXPECT_EQ(image.memory->load<char>({0x4000}), 'f');
+    EXPECT_EQ(image.memory->load<char>({0x5FFF}), 'f');
+    EXPECT_EQ(image.memory->load<char>({0x6000}), '\0');
+    EXPECT_TRUE(image.memory->store({0x4000}, 'g'));
+    EXPECT_EQ(image.memory->load<char>({0x4000}), 'g');
+    EXPECT_EQ(image.at(0x1000), 'f');
+}
+
+TEST(ShownFile, CanChangeOnceTheGuestHasItsOwnCopy) {
+    ShownFile image(0x2000);
+    ASSERT_TRUE(image.memory->show_file({0}, image.file.get(), 0, 0x2000));
+    EXPECT_TRUE(image.memory->store({0x1000}, 'g'));
+    ASSERT_TRUE(image.memory->copy_shown().has_value());
+    ASSERT_EQ(ftruncate(image.file.get(), 0), 0);
+    EXPECT_EQ(image.memory->load<char>({0}), 'f');
+    EXPECT_EQ(image.memory->load<char>({0x1000}), 'g');
+}
+
+TEST(ShownFile, IsGoneAfterADiscardAndCanComeBack) {
+    ShownFile image(0x1000);
+    ASSERT_TRUE(image.memory->show_file({0x1000}, image.file.get(), 0, 0x1000));
+    ASSERT_TRUE(image.memory->discard_all().has_value());
+    EXPECT_EQ(image.memory->load<char>({0x1000}), '\0');
+    EXPECT_TRUE(image.memory->store({0x1000}, 'g'));
+    ASSERT_TRUE(image.memory->discard_all().has_value());
+    EXPECT_EQ(image.memory->load<char>({0x1000}), '\0');
+    ASSERT_TRUE(image.memory->show_file({0x1000}, image.file.get(), 0, 0x1000));
+    EXPECT_EQ(image.memory->load<char>({0x1000}), 'f');
+}
+
+TEST(ShownFile, IsRefusedWhereTheMemfdIsSharedOrThereIsNoRam) {
+    ShownFile image(0x2000);
+    EXPECT_FALSE(image.memory->show_file({0xF000}, image.file.get(), 0, 0x2000));
+    EXPECT_FALSE(image.memory->show_file({0}, -1, 0, 0x1000));
+    EXPECT_GE(image.memory->fd(), 0);
+    EXPECT_FALSE(image.memory->show_file({0}, image.file.get(), 0, 0x1000));
+    EXPECT_EQ(image.memory->load<char>({0}), '\0');
+}
+
+TEST(ReceivedFile, EndsWithTheFileAndIsEmptyOutsideRam) {
+    const ShownFile image(0x1800);
+    EXPECT_EQ(image.memory->receive_file({0x123}, image.file.get(), 0x1000, 0x1000), 0x800U);
+    EXPECT_EQ(image.memory->load<char>({0x123}), 'f');
+    EXPECT_EQ(image.memory->load<char>({0x123 + 0x800}), '\0');
+    EXPECT_EQ(image.memory->receive_file({0xFFFF}, image.file.get(), 0, 2), 0U);
 }
 
 }  // namespace

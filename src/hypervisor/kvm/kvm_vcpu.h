@@ -61,6 +61,7 @@ class KvmVcpu {
     Outcome internal_error() const;
     Outcome stopped(VmStop reason, std::string detail) const;
     std::string describe_position() const;
+    void keep_msrs(const std::vector<std::uint32_t>& indices);
     void restore_msrs();
     void count_request() {
         requests_.store(requests_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);

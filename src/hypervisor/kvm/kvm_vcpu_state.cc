@@ -99,16 +99,26 @@ base::Result<void> KvmVcpu::keep_power_on_state(const std::vector<std::uint32_t>
         }
         return {};
     }));
-    power_on_->msrs.clear();
-    for (const std::uint32_t index : msr_indices) {
-        KvmList<kvm_msr_entry, 1> one;
-        one.count = 1;
-        one.entries[0].index = index;
-        if (kvm_ioctl(fd_.get(), kvm_get_msrs, &one) == 1) {
-            power_on_->msrs.push_back(one.entries[0]);
-        }
-    }
+    keep_msrs(msr_indices);
     return {};
+}
+
+void KvmVcpu::keep_msrs(const std::vector<std::uint32_t>& indices) {
+    power_on_->msrs.clear();
+    auto buffer = std::make_unique<KvmList<kvm_msr_entry, msr_entries_max>>();
+    std::size_t next = 0;
+    while (next < indices.size()) {
+        const std::size_t count = std::min(indices.size() - next, msr_entries_max);
+        buffer->count = static_cast<std::uint32_t>(count);
+        for (std::size_t i = 0; i < count; ++i) {
+            buffer->entries[i] = {.index = indices[next + i], .reserved = 0, .data = 0};
+        }
+        const int got = kvm_ioctl(fd_.get(), kvm_get_msrs, buffer.get());
+        const std::size_t done = got < 0 ? 0 : static_cast<std::size_t>(got);
+        power_on_->msrs.insert(power_on_->msrs.end(), buffer->entries, buffer->entries + done);
+        // KVM stops at one that it lists and this vCPU does not have: without that one.
+        next += done < count ? done + 1 : done;
+    }
 }
 
 base::Result<void> KvmVcpu::reset() {

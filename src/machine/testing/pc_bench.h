@@ -1,5 +1,6 @@
 #pragma once
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -37,6 +38,8 @@ class KernelFile {
         const auto bytes = image.bytes();
         complete_ =
             ::write(file_.get(), bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size());
+        // Nobody has it open for writing: it can be held (boot::ImageFile::hold).
+        file_ = base::FileDescriptor(::open(path().c_str(), O_RDONLY | O_CLOEXEC));
     }
     bool complete() const { return complete_; }
     std::string path() const { return fmt::format("/proc/self/fd/{}", file_.get()); }
@@ -83,7 +86,7 @@ class PcBench {
             vm_ = vm.get();
             return vm;
         };
-        auto pc = Pc::create(options, {*loop_, stdio_, make_vm}, std::move(*loader));
+        auto pc = Pc::create(options, {*loop_, stdio_, make_vm, true}, std::move(*loader));
         if (!pc) {
             error_ = pc.error().message;
             return;
@@ -96,6 +99,7 @@ class PcBench {
     Pc& pc() { return *pc_; }
     hypervisor::FakeVm& vm() { return *vm_; }
     event::EventLoop& loop() { return *loop_; }
+    std::string kernel_path() const { return kernel_.path(); }
 
     /// Runs the machine, doing each step when what the one before asked for has been carried out;
     /// ends the run after the last. The answer is std::nullopt when the machine has not ended by
