@@ -144,10 +144,13 @@ base::Result<machine::End> run_pc(const VmOptions& options, boot::GuestLoader lo
     const sigset_t signals = SignalHandling::block();
     CUPULE_TRY_ASSIGN(const auto loop, event::EventLoop::create());
     machine::Pc* running = nullptr;
+    // A console's channel lives on a worker; the machine is this thread's.
     backend::StdioOwner stdio([&] {
-        if (running != nullptr) {
-            running->force_end(machine::EndReason::forced_stop, "Ctrl-a x");
-        }
+        loop->post([&] {
+            if (running != nullptr) {
+                running->force_end(machine::EndReason::forced_stop, "Ctrl-a x");
+            }
+        });
     });
     const FatalSignals fatal_signals(stdio);
     const auto make_vm = [&](const hypervisor::VmSpec& spec) { return create_vm(options, spec); };

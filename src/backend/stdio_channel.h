@@ -16,8 +16,8 @@ namespace cupule::backend {
 /// end of this object.
 class StdioOwner {
   public:
-    /// `stop_requested` runs on the event loop, with no lock held, when the user types Ctrl-a x.
-    /// The descriptors stay the caller's.
+    /// `stop_requested` runs on the channel's loop, with no lock held, when the user types Ctrl-a
+    /// x. The descriptors stay the caller's.
     explicit StdioOwner(event::Callback stop_requested, int input_fd = 0, int output_fd = 1);
 
     /// The one channel on standard input and output. `user` ("com1") stands in messages; a second
