@@ -20,7 +20,10 @@ using testing::SessionPort;
 class Machine : public io::IoClient, public hypervisor::VmEvents {
   public:
     void handle(io::IoRequest& request) override {
-        last_ = request;
+        {
+            event::MutexLock lock(mutex_);
+            last_ = request;
+        }
         if (request.kind == io::IoKind::port && request.address == slow_port) {
             ++waiting;
             while (!go) {
@@ -43,7 +46,14 @@ class Machine : public io::IoClient, public hypervisor::VmEvents {
     std::atomic<unsigned> waiting{0};
     std::atomic<bool> go{false};
     std::atomic<hypervisor::VmStop> stop{hypervisor::VmStop::power_off};
-    io::IoRequest last_;
+    io::IoRequest last() {
+        event::MutexLock lock(mutex_);
+        return last_;
+    }
+
+  private:
+    event::Mutex mutex_;
+    io::IoRequest last_ CUPULE_GUARDED_BY(mutex_);
 };
 
 class AcrnClient : public ::testing::Test {
@@ -70,12 +80,12 @@ TEST_F(AcrnClient, AGuestsAccessIsAnsweredByTheMachine) {
     EXPECT_EQ(guest().read_port(0x61, 1), 0x62U);
     EXPECT_EQ(guest().read_memory(0xFED0'0000, 8), 0xFED0'0001U);
     guest().write_memory(0xFED0'0010, 4, 0x1234);
-    EXPECT_EQ(machine_.last_.size, 4);
-    EXPECT_EQ(machine_.last_.direction, io::IoDirection::write);
+    EXPECT_EQ(machine_.last().size, 4);
+    EXPECT_EQ(machine_.last().direction, io::IoDirection::write);
     guest().write_port(0xCF8, 4, 0x8000'0840);
     EXPECT_EQ(guest().read_port(0xCFD, 1), 0x42U);
-    EXPECT_EQ(machine_.last_.kind, io::IoKind::pci_config);
-    EXPECT_EQ(machine_.last_.bdf, (io::PciAddress{.device = 1}));
+    EXPECT_EQ(machine_.last().kind, io::IoKind::pci_config);
+    EXPECT_EQ(machine_.last().bdf, (io::PciAddress{.device = 1}));
     EXPECT_EQ(vm_->request_count(), 4U) << "the address port is the HSM's";
 }
 

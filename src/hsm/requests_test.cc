@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <thread>
 
 #include "hsm/testing/session_bench.h"
@@ -17,9 +18,15 @@ constexpr unsigned free_slot = ACRN_IOREQ_STATE_FREE;
 constexpr unsigned pending = ACRN_IOREQ_STATE_PENDING;
 
 void wait_for(const volatile std::uint32_t& state, std::uint32_t value) {
-    while (state != value) {
+    // The other side of the page stores with release, as the kernel does.
+    std::atomic_ref shared(const_cast<std::uint32_t&>(state));
+    while (shared.load(std::memory_order_acquire) != value) {
         std::this_thread::yield();
     }
+}
+
+void set(volatile std::uint32_t& state, std::uint32_t value) {
+    std::atomic_ref(const_cast<std::uint32_t&>(state)).store(value, std::memory_order_release);
 }
 
 /// A guest's processor in the middle of an access.
@@ -73,7 +80,7 @@ TEST_P(Requests, APortReadGoesThroughTheFourStates) {
     EXPECT_EQ(slot.reqs.pio_request.address, 0x61U);
     EXPECT_EQ(slot.reqs.pio_request.size, 1U);
     slot.reqs.pio_request.value = 0x1234'5678;
-    slot.processed = complete;
+    set(slot.processed, complete);
     EXPECT_EQ(bench_.notify(0), 0);
     EXPECT_EQ(access.finish(), 0x78U) << "no more than the guest asked for";
     EXPECT_EQ(slot.processed, free_slot);
@@ -200,7 +207,7 @@ TEST_P(Requests, APollingVcpuNeedsNoNotice) {
     wait_for(bench_.slot(0).processed, processing);
     EXPECT_EQ(bench_.slot(0).completion_polling, 1U);
     bench_.slot(0).reqs.pio_request.value = 0x21;
-    bench_.slot(0).processed = complete;
+    set(bench_.slot(0).processed, complete);
     EXPECT_EQ(access.finish(), 0x21U);
     EXPECT_EQ(bench_.notify(0), 0);
 }

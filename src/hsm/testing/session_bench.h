@@ -4,11 +4,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <memory>
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -55,7 +57,10 @@ class LocalProcess : public ClientProcess {
         if (!has(address, to.size())) {
             return false;
         }
-        std::memcpy(to.data(), reinterpret_cast<const void*>(address), to.size());
+        for_each_piece(address, to.size(), [&](auto& word, std::size_t at) {
+            const auto value = std::atomic_ref(word).load(std::memory_order_acquire);
+            std::memcpy(&to[at], &value, sizeof value);
+        });
         return true;
     }
     [[nodiscard]] bool write(std::uint64_t address,
@@ -63,7 +68,11 @@ class LocalProcess : public ClientProcess {
         if (!has(address, from.size())) {
             return false;
         }
-        std::memcpy(reinterpret_cast<void*>(address), from.data(), from.size());
+        for_each_piece(address, from.size(), [&](auto& word, std::size_t at) {
+            std::remove_reference_t<decltype(word)> value{};
+            std::memcpy(&value, &from[at], sizeof value);
+            std::atomic_ref(word).store(value, std::memory_order_release);
+        });
         return true;
     }
     base::Result<std::unique_ptr<SharedRange>> share(std::uint64_t address, std::uint64_t size,
@@ -96,6 +105,21 @@ class LocalProcess : public ClientProcess {
     static constexpr std::size_t page = 4096;
     static std::uint64_t begin(std::span<std::byte> bytes) {
         return reinterpret_cast<std::uint64_t>(bytes.data());
+    }
+    /// As the kernel copies between processes: a word at once where it is aligned. Calls
+    /// `visit(word or byte, its offset)`.
+    template <class Visit>
+    static void for_each_piece(std::uint64_t address, std::size_t size, Visit visit) {
+        for (std::size_t at = 0; at < size;) {
+            void* place = reinterpret_cast<void*>(address + at);
+            if ((address + at) % sizeof(std::uint32_t) == 0 && size - at >= sizeof(std::uint32_t)) {
+                visit(*static_cast<std::uint32_t*>(place), at);
+                at += sizeof(std::uint32_t);
+            } else {
+                visit(*static_cast<std::uint8_t*>(place), at);
+                ++at;
+            }
+        }
     }
     bool has(std::uint64_t address, std::uint64_t size) const {
         return (everything_ && address != 0) ||
