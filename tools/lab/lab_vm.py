@@ -92,6 +92,22 @@ class Vm:
             arguments += ["-device", "virtconsole,bus=ports.0,nr=0,chardev=terminal"]
         return arguments
 
+    def monitor_arguments(self):
+        return self.channel("monitor") + ["-mon", "chardev=monitor,mode=readline"]
+
+    def ask(self, *questions):
+        """What QEMU's monitor answers; once in a VM's life, for the log of a fault of the lab: best effort."""
+        monitor = self.channels["monitor"]
+        monitor.settimeout(5.0)
+        answer = b""
+        try:
+            monitor.sendall(b"".join(question.encode() + b"\n" for question in questions))
+            while answer.count(b"(qemu) ") < len(questions) + 1:  # the first stands before the first question
+                answer += monitor.recv(65536)
+        except OSError:
+            answer += b"(QEMU's monitor does not answer)"
+        return "\n".join(answer.decode(errors="replace").splitlines())
+
     @staticmethod
     def share_arguments(tag, path, slot, extra=""):
         quoted = path.replace(",", ",,")
@@ -124,7 +140,7 @@ class Vm:
         command += self.share_arguments("share", self.share, 0x1D)
         for index, path in enumerate(options.results):
             command += self.share_arguments(f"results{index}", path, 0x18 + index)
-        return command + self.channel_arguments()
+        return command + self.monitor_arguments() + self.channel_arguments()
 
     def write_config(self, kernel):
         """What service_init and service_agent read as shell variables."""
@@ -166,6 +182,13 @@ class Vm:
             self.channels["control"].sendall(line.encode() + b"\n")
         except OSError:
             pass  # QEMU has ended: the session notices that by itself.
+
+    def kick(self):
+        """Makes an interrupt; dropped where earlier ones have not been taken yet."""
+        try:
+            self.channels["control"].send(b"kick\n", socket.MSG_DONTWAIT)
+        except OSError:
+            pass
 
     def kill(self):
         if self.process and self.process.poll() is None:
