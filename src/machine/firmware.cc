@@ -59,6 +59,9 @@ acpi::PlatformDescription describe_platform(const FirmwareFacts& facts) {
     platform.pci.port_windows = port_windows(facts.serial_ports);
     platform.pci.memory_windows = {{pci_window_32_base, pci_window_32_end - pci_window_32_base}};
     platform.pci.memory_windows_64 = {{pci_window_64_base, pci_window_64_end - pci_window_64_base}};
+    // Linux looks for 32 devices on every bus that these name, by two exits each.
+    platform.pci.bus_last = facts.last_bus;
+    platform.pci.ecam = acpi::Ecam{.base = ecam_base, .bus_first = 0, .bus_last = facts.last_bus};
     platform.pci.routes = facts.intx_routes;
     platform.pci.lpc = facts.lpc;
     platform.contributions = facts.contributions;

@@ -17,6 +17,7 @@ struct FirmwareFacts {
     unsigned ioapic_pins = 24;
     std::vector<acpi::PciRoute> intx_routes;
     std::optional<acpi::LpcBridge> lpc;
+    std::uint8_t last_bus = 0;
     std::vector<acpi::SerialPort> serial_ports;
     bool suspend_to_ram = true;
     std::vector<acpi::AmlContribution> contributions{};

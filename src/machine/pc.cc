@@ -65,6 +65,7 @@ base::Result<void> Pc::create_memory() {
                                 ? memory::HugePages::never
                                 : memory::HugePages::when_available;
     CUPULE_TRY_ASSIGN(layout_, make_memory_layout(options_.memory_size, huge_pages));
+    layout_.ram.shared = options_.hypervisor == Hypervisor::acrn;
     CUPULE_TRY_ASSIGN(memory_, memory::GuestMemory::create(layout_.ram));
     for (const memory::RamRegion& region : memory_->regions()) {
         CUPULE_TRY(
@@ -118,6 +119,7 @@ FirmwareFacts Pc::firmware_facts() const {
             .ioapic_pins = vm_->gsi_count(),
             .intx_routes = wiring_->pci->routes(),
             .lpc = wiring_->pci->lpc(),
+            .last_bus = wiring_->pci->last_bus(),
             .serial_ports = wiring_->serial->describe(),
             .extra_tables = wiring_->pci->acpi_tables()};
 }
@@ -145,8 +147,20 @@ base::Result<void> Pc::start() {
     return vm_->start(*dispatcher_, wiring_->life_cycle);
 }
 
+void Pc::start_copying_images() {
+    if (!loader_.holds_images() || !memory_->wants_copies()) {
+        return;
+    }
+    copier_ = std::make_unique<event::ThreadPool>("images", 1);
+    copier_->post([this] {
+        memory_->prepare_copies();
+        services_.loop.post([this] { release_images(); });
+    });
+}
+
 base::Result<End> Pc::run() {
     CUPULE_TRY(start());
+    start_copying_images();
     start_statistics_timer();
     services_.loop.run();
     vm_->pause();
@@ -202,11 +216,14 @@ base::Result<void> Pc::reset() {
     suspended_ = false;
     parts_.reset_all();
     CUPULE_TRY(vm_->reset());
+    copier_.reset();
     CUPULE_TRY(wiring_->pci->memory_leaves());
     CUPULE_TRY(memory_->discard_all());
     CUPULE_TRY(wiring_->pci->memory_returns());
     CUPULE_TRY(prepare_boot());
-    return start();
+    CUPULE_TRY(start());
+    start_copying_images();
+    return {};
 }
 
 void Pc::suspend_machine() {
@@ -243,6 +260,7 @@ void Pc::release_images() {
     if (!loader_.holds_images()) {
         return;
     }
+    copier_.reset();
     vm_->pause();
     if (const auto result = loader_.release_images(*memory_); !result) {
         base::log_error("{}: {}; the guest may see what is written to its kernel's files",

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "boot/loader.h"
 #include "event/event_loop.h"
+#include "event/thread_pool.h"
 #include "hypervisor/vm.h"
 #include "io/io_dispatcher.h"
 #include "io/io_trace.h"
@@ -75,6 +76,8 @@ class Pc : public LifeCycle::Control {
     /// state.
     base::Result<void> prepare_boot();
     base::Result<void> start();
+    /// Has the images copied while the guest runs, and then shown no longer (docs/adr/0009).
+    void start_copying_images();
     base::Result<void> reset();
     base::Result<void> resume(device::WakeSource source);
     void end(End end);
@@ -106,6 +109,8 @@ class Pc : public LifeCycle::Control {
     std::unique_ptr<event::Timer> statistics_timer_;
     bool suspended_ = false;
     std::optional<End> end_;
+    /// Makes copies of shown images; first to be destroyed.
+    std::unique_ptr<event::ThreadPool> copier_;
 };
 
 }  // namespace cupule::machine

@@ -188,13 +188,14 @@ struct Holdings {
         return count;
     }
     static Holdings now() {
-        std::ifstream maps("/proc/self/maps");
-        std::size_t memfd_mappings = 0;
+        std::ifstream maps("/proc/self/smaps");
+        std::size_t ram_mappings = 0;
         for (std::string line; std::getline(maps, line);) {
-            // The allocator's own mappings come and go.
-            memfd_mappings += line.find("memfd:") != std::string::npos ? 1U : 0U;
+            // The allocator's own mappings come and go; RAM stays out of core dumps ("dd").
+            const bool is_ram = line.starts_with("VmFlags:") && line.contains(" dd");
+            ram_mappings += is_ram ? 1U : 0U;
         }
-        return {entries("/proc/self/fd"), entries("/proc/self/task"), memfd_mappings};
+        return {entries("/proc/self/fd"), entries("/proc/self/task"), ram_mappings};
     }
 };
 

@@ -18,7 +18,7 @@ namespace cupule::machine {
 
 /// What an endpoint may be made from; factories take what they need. All outlives the endpoint.
 struct EndpointContext {
-    const memory::GuestMemory& memory;
+    memory::GuestMemory& memory;
     event::EventLoop& loop;
     hypervisor::Vm& vm;
     event::Monitor& monitor;

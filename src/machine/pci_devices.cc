@@ -61,6 +61,7 @@ struct PciDevices::Impl {
     pci::ConfigRouter config;
     pci::ConfigMechanism mechanism;
     pci::Ecam ecam;
+    std::uint8_t last_bus = 0;
     std::vector<std::unique_ptr<device::HostBridge>> host_bridges;
     std::unique_ptr<device::LpcBridge> lpc;
     std::vector<PlacedEndpoint> endpoints;
@@ -139,7 +140,7 @@ base::Result<void> PciDevices::Impl::add_slot(const SlotOptions& slot,
 base::Result<void> PciDevices::Impl::add_endpoint(const SlotOptions& slot, EndpointFactory make,
                                                   const PciDeviceContext& context) {
     // Endpoints write to RAM from their workers and from the kernel.
-    context.memory.keep_in_file();
+    context.memory.keep_files_out();
     event::Monitor& monitor = context.parts.new_monitor();
     CUPULE_TRY_ASSIGN(auto endpoint, make(slot, {.memory = context.memory,
                                                  .loop = context.loop,
@@ -178,10 +179,12 @@ PciDevices::PciDevices(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 PciDevices::~PciDevices() = default;
 
 base::Result<void> PciDevices::program() {
-    CUPULE_TRY(pci::assign_resources(impl_->root,
-                                     {.ports = {pci_ports_base, pci_ports_end - 1},
-                                      .memory_32 = {pci_window_32_base, pci_window_32_end - 1},
-                                      .memory_64 = {pci_window_64_base, pci_window_64_end - 1}}));
+    CUPULE_TRY_ASSIGN(
+        impl_->last_bus,
+        pci::assign_resources(impl_->root,
+                              {.ports = {pci_ports_base, pci_ports_end - 1},
+                               .memory_32 = {pci_window_32_base, pci_window_32_end - 1},
+                               .memory_64 = {pci_window_64_base, pci_window_64_end - 1}}));
     if (impl_->lpc) {
         event::MutexLock lock(*impl_->lpc_monitor);
         impl_->lpc->program_links(impl_->intx.link_irqs());
@@ -217,6 +220,10 @@ base::Result<void> PciDevices::memory_leaves() {
 
 base::Result<void> PciDevices::memory_returns() {
     return impl_->passthrough->map_memory();
+}
+
+std::uint8_t PciDevices::last_bus() const {
+    return impl_->last_bus;
 }
 
 const std::vector<acpi::Table>& PciDevices::acpi_tables() const {

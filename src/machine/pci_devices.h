@@ -26,7 +26,7 @@ struct PciDeviceContext {
     /// Who answers byte accesses to port 0xCF9, and its lock.
     io::IoHandler& reset_control;
     event::Monitor& reset_monitor;
-    const memory::GuestMemory& memory;
+    memory::GuestMemory& memory;
     event::EventLoop& loop;
     hypervisor::Vm& vm;
     const VmOptions& options;
@@ -56,6 +56,8 @@ class PciDevices {
     base::Result<void> memory_returns();
 
     std::vector<acpi::PciRoute> routes() const;
+    /// The highest bus number that `program` gave.
+    std::uint8_t last_bus() const;
     /// Tables that users add for passed-through devices.
     const std::vector<acpi::Table>& acpi_tables() const;
     /// The ISA bridge's place, when there is one.

@@ -1,13 +1,15 @@
 #include "memory/guest_memory.h"
 
 #include <fcntl.h>
+#include <linux/prctl.h>
 #include <sys/mman.h>
-#include <sys/sendfile.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <string_view>
 
 #include "base/assert.h"
@@ -20,15 +22,87 @@ namespace {
 constexpr std::uint64_t page_size = 4096;
 constexpr std::uint64_t huge_page_size = 2 << 20;
 
-/// Whether the host gives huge pages to memfds that ask for them (kernel documentation,
+/// Reserves addresses for `size` bytes of RAM at `base`. They lie in huge pages as the guest's own
+/// addresses do: only then can the hypervisor map a huge page as one. nullptr and errno on failure.
+std::byte* reserve(GuestAddress base, std::uint64_t size) {
+    const std::uint64_t room = size + huge_page_size;
+    void* const mapped =
+        mmap(nullptr, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapped == MAP_FAILED) {
+        return nullptr;
+    }
+    auto* const begin = static_cast<std::byte*>(mapped);
+    const std::uint64_t before =
+        (base.value - reinterpret_cast<std::uintptr_t>(mapped)) % huge_page_size;
+    std::byte* const place = begin + before;
+    if (before > 0) {
+        munmap(begin, before);
+    }
+    munmap(place + size, huge_page_size - before);
+    return place;
+}
+
+/// Whether the host gives huge pages to anonymous memory that asks for them (kernel documentation,
 /// "Transparent Hugepage Support": the choice is the word in brackets).
 bool host_has_huge_pages() {
-    const auto file =
-        base::open_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", O_RDONLY);
+    const auto file = base::open_file("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY);
     std::array<char, 128> text{};
     const ssize_t got = file ? ::read(file->get(), text.data(), text.size()) : 0;
     const std::string_view choice(text.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
-    return choice.contains('[') && !choice.contains("[never]") && !choice.contains("[deny]");
+    return choice.contains('[') && !choice.contains("[never]");
+}
+
+/// Shows in /proc/PID/smaps what it is.
+void name_ram(std::byte* place, std::uint64_t size) {
+    prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, place, size, "guest-ram");
+}
+
+/// Anonymous memory that can take the place of `size` bytes at `place` with its huge pages whole.
+/// nullptr on failure.
+std::byte* map_beside(const std::byte* place, std::uint64_t size) {
+    std::byte* const copy = reserve({reinterpret_cast<std::uintptr_t>(place)}, size);
+    if (copy != nullptr && mprotect(copy, size, PROT_READ | PROT_WRITE) < 0) {
+        munmap(copy, size);
+        return nullptr;
+    }
+    name_ram(copy, size);
+    return copy;
+}
+
+/// Reads `size` bytes of `file` from `offset` on, or as many as there are.
+std::uint64_t read_file(int file, std::uint64_t offset, std::byte* to, std::uint64_t size) {
+    std::uint64_t done = 0;
+    while (done < size) {
+        const ssize_t got = pread(file, to + done, size - done, static_cast<off_t>(offset + done));
+        if (got <= 0) {
+            break;
+        }
+        done += static_cast<std::uint64_t>(got);
+    }
+    return done;
+}
+
+/// Copies those pages of a private mapping of a file that somebody has written to (proc(5),
+/// /proc/PID/pagemap). False when the kernel does not tell.
+bool copy_written_pages(std::byte* to, const std::byte* from, std::uint64_t size) {
+    constexpr std::uint64_t is_of_the_file = std::uint64_t{1} << 61;
+    constexpr std::uint64_t is_swapped = std::uint64_t{1} << 62;
+    constexpr std::uint64_t is_present = std::uint64_t{1} << 63;
+    const auto pagemap = base::open_file("/proc/self/pagemap", O_RDONLY);
+    std::vector<std::uint64_t> entries(size / page_size);
+    const std::uint64_t first = reinterpret_cast<std::uintptr_t>(from) / page_size;
+    const std::span<std::byte> wanted = std::as_writable_bytes(std::span(entries));
+    if (!pagemap || read_file(pagemap->get(), first * sizeof(std::uint64_t), wanted.data(),
+                              wanted.size()) != wanted.size()) {
+        return false;
+    }
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+        const bool is_resident = (entries[i] & is_present) != 0;
+        if ((entries[i] & is_swapped) != 0 || (is_resident && (entries[i] & is_of_the_file) == 0)) {
+            std::memcpy(to + i * page_size, from + i * page_size, page_size);
+        }
+    }
+    return true;
 }
 
 /// Whether no page of the file mapped at `place` has to come from the disk.
@@ -47,59 +121,80 @@ base::Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const RamLayout& 
                       base::is_aligned(piece.size, page_size));
         memory->size_ += piece.size;
     }
-    memory->file_ =
-        base::FileDescriptor(memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-    if (!memory->file_) {
-        return base::fail_errno(errno, "cannot create the memfd for guest RAM");
+    memory->huge_pages_ = layout.huge_pages;
+    if (layout.shared) {
+        CUPULE_TRY(memory->create_file());
     }
-    const int fd = memory->file_.get();
-    if (ftruncate(fd, static_cast<off_t>(memory->size_)) < 0) {
-        return base::fail_errno(errno, "cannot size guest RAM to {} MiB", memory->size_ >> 20);
-    }
-    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
-    memory->huge_pages_ = layout.huge_pages == HugePages::when_available && host_has_huge_pages();
     std::uint64_t file_offset = 0;
     for (const RamLayout::Piece& piece : layout.pieces) {
-        std::byte* const mapped = memory->map_own(nullptr, piece.size, file_offset);
-        if (mapped == nullptr) {
+        std::byte* const place = reserve(piece.base, piece.size);
+        if (place == nullptr) {
+            return base::fail_errno(errno, "cannot reserve {} MiB of addresses for guest RAM",
+                                    piece.size >> 20);
+        }
+        memory->regions_.push_back({piece.base, piece.size, file_offset, place});
+        if (!memory->map_own(place, piece.size, file_offset)) {
             return base::fail_errno(errno, "cannot map {} MiB of guest RAM", piece.size >> 20);
         }
-        memory->regions_.push_back({piece.base, piece.size, file_offset, mapped});
         file_offset += piece.size;
     }
     return memory;
 }
 
-std::byte* GuestMemory::map_own(std::byte* place, std::uint64_t size,
-                                std::uint64_t file_offset) const {
-    const int flags = MAP_SHARED | MAP_NORESERVE | (place != nullptr ? MAP_FIXED : 0);
-    void* const mapped = mmap(place, size, PROT_READ | PROT_WRITE, flags, file_.get(),
-                              static_cast<off_t>(file_offset));
-    if (mapped == MAP_FAILED) {
-        return nullptr;
+base::Result<void> GuestMemory::create_file() {
+    keep_files_out();
+    base::FileDescriptor file(memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (!file) {
+        return base::fail_errno(errno, "cannot create the memfd for guest RAM");
     }
-    if (huge_pages_ && size >= huge_page_size) {
-        madvise(mapped, size, MADV_HUGEPAGE);  // A wish: memory works without.
+    if (ftruncate(file.get(), static_cast<off_t>(size_)) < 0) {
+        return base::fail_errno(errno, "cannot size guest RAM to {} MiB", size_ >> 20);
     }
-    madvise(mapped, size, MADV_DONTDUMP);
-    return static_cast<std::byte*>(mapped);
+    fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    file_ = std::move(file);
+    return {};
+}
+
+bool GuestMemory::map_own(std::byte* place, std::uint64_t size, std::uint64_t file_offset) const {
+    const int kind = file_ ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+    if (mmap(place, size, PROT_READ | PROT_WRITE, kind | MAP_NORESERVE | MAP_FIXED, file_.get(),
+             file_ ? static_cast<off_t>(file_offset) : 0) == MAP_FAILED) {
+        return false;
+    }
+    // Wishes: memory works without.
+    madvise(place, size, huge_pages_ == HugePages::never ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+    madvise(place, size, MADV_DONTDUMP);
+    if (!file_) {
+        name_ram(place, size);
+    }
+    return true;
 }
 
 GuestMemory::~GuestMemory() {
+    forget_shown();
     for (const RamRegion& region : regions_) {
         munmap(region.host, region.size);
     }
 }
 
-int GuestMemory::fd() const {
-    keep_in_file();
+base::Result<int> GuestMemory::share() {
+    // Too late: whoever asks would not see what the guest sees.
+    CUPULE_ASSERT(shown_.empty());
+    if (!file_) {
+        CUPULE_TRY(create_file());
+        for (const RamRegion& region : regions_) {
+            if (!map_own(region.host, region.size, region.file_offset)) {
+                return base::fail_errno(errno, "cannot map {} MiB of shared guest RAM",
+                                        region.size >> 20);
+            }
+        }
+    }
     return file_.get();
 }
 
-void GuestMemory::keep_in_file() const {
-    // Too late: whoever asks would not see what the guest sees.
+void GuestMemory::keep_files_out() const {
     CUPULE_ASSERT(shown_.empty());
-    kept_in_file_ = true;
+    files_kept_out_ = true;
 }
 
 const RamRegion* GuestMemory::find_region(GuestAddress address, std::uint64_t size) const {
@@ -150,21 +245,7 @@ std::uint64_t GuestMemory::receive_file(GuestAddress address, int file, std::uin
     if (region == nullptr) {
         return 0;
     }
-    const std::uint64_t into = address.value - region->base.value;
-    // Nobody else uses the memfd's position.
-    if (lseek(file_.get(), static_cast<off_t>(region->file_offset + into), SEEK_SET) < 0) {
-        return 0;
-    }
-    auto from = static_cast<off_t>(offset);
-    std::uint64_t done = 0;
-    while (done < size) {
-        const ssize_t sent = sendfile(file_.get(), file, &from, size - done);
-        if (sent <= 0) {
-            break;
-        }
-        done += static_cast<std::uint64_t>(sent);
-    }
-    return done;
+    return read_file(file, offset, region->host + (address.value - region->base.value), size);
 }
 
 // Files shown as RAM.
@@ -176,8 +257,10 @@ bool GuestMemory::show_file(GuestAddress address, int file, std::uint64_t offset
     if (region == nullptr || size == 0 || !can_show_files()) {
         return false;
     }
-    const std::uint64_t into = address.value - region->base.value;
-    const Shown shown{region->host + into, size, region->file_offset + into};
+    const Shown shown{.host = region->host + (address.value - region->base.value),
+                      .size = size,
+                      .file = file,
+                      .offset = offset};
     if (mmap(shown.host, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED,
              file, static_cast<off_t>(offset)) == MAP_FAILED) {
         return false;
@@ -186,49 +269,86 @@ bool GuestMemory::show_file(GuestAddress address, int file, std::uint64_t offset
     // What is not in the page cache is read now: what the disk cannot give is then an error of this
     // load and not of the guest's first access.
     if (!is_resident(shown.host, size) && madvise(shown.host, size, MADV_POPULATE_READ) < 0) {
-        CUPULE_ASSERT(map_own(shown.host, size, shown.file_offset) != nullptr);
+        CUPULE_ASSERT(map_own(shown.host, size, 0));
         return false;
     }
     shown_.push_back(shown);
     return true;
 }
 
+bool GuestMemory::wants_copies() const {
+    return huge_pages_ == HugePages::when_available && host_has_huge_pages();
+}
+
+void GuestMemory::prepare_copies() {
+    for (Shown& shown : shown_) {
+        std::byte* const copy = map_beside(shown.host, shown.size);
+        if (copy == nullptr) {
+            return;
+        }
+        madvise(copy, shown.size, MADV_HUGEPAGE);
+        if (read_file(shown.file, shown.offset, copy, shown.size) != shown.size) {
+            munmap(copy, shown.size);
+            return;
+        }
+        shown.copy = copy;
+    }
+}
+
 base::Result<void> GuestMemory::copy_shown() {
     while (!shown_.empty()) {
-        const Shown& shown = shown_.back();
-        std::uint64_t done = 0;
-        while (done < shown.size) {
-            const ssize_t written = pwrite(file_.get(), shown.host + done, shown.size - done,
-                                           static_cast<off_t>(shown.file_offset + done));
-            if (written <= 0) {
-                return base::fail_errno(errno, "cannot copy {} KiB of an image for the guest",
-                                        shown.size >> 10);
-            }
-            done += static_cast<std::uint64_t>(written);
-        }
-        if (map_own(shown.host, shown.size, shown.file_offset) == nullptr) {
-            return base::fail_errno(errno, "cannot map {} KiB of guest RAM again",
-                                    shown.size >> 10);
-        }
+        CUPULE_TRY(copy(shown_.back()));
         shown_.pop_back();
     }
     return {};
 }
 
+base::Result<void> GuestMemory::copy(Shown& shown) const {
+    if (shown.copy == nullptr || !copy_written_pages(shown.copy, shown.host, shown.size)) {
+        if (shown.copy == nullptr) {
+            shown.copy = map_beside(shown.host, shown.size);
+        }
+        if (shown.copy == nullptr) {
+            return base::fail_errno(errno, "no memory to copy {} KiB of an image for the guest",
+                                    shown.size >> 10);
+        }
+        std::memcpy(shown.copy, shown.host, shown.size);
+    }
+    madvise(shown.copy, shown.size, MADV_DONTDUMP);
+    if (mremap(shown.copy, shown.size, shown.size, MREMAP_MAYMOVE | MREMAP_FIXED, shown.host) ==
+        MAP_FAILED) {
+        return base::fail_errno(errno, "cannot map {} KiB of guest RAM again", shown.size >> 10);
+    }
+    return {};
+}
+
+void GuestMemory::forget_shown() {
+    for (const Shown& shown : shown_) {
+        if (shown.copy != nullptr) {
+            munmap(shown.copy, shown.size);
+        }
+    }
+    shown_.clear();
+}
+
 base::Result<void> GuestMemory::discard_all() {
     for (const Shown& shown : shown_) {
-        if (map_own(shown.host, shown.size, shown.file_offset) == nullptr) {
+        if (!map_own(shown.host, shown.size, 0)) {
             return base::fail_errno(errno, "cannot map {} KiB of guest RAM again",
                                     shown.size >> 10);
         }
     }
-    shown_.clear();
+    forget_shown();
     for (const RamRegion& region : regions_) {
-        if (madvise(region.host, region.size, MADV_REMOVE) < 0) {
+        if (!give_back(region.host, region.size)) {
             return base::fail_errno(errno, "cannot discard guest RAM at {:#x}", region.base.value);
         }
     }
     return {};
+}
+
+bool GuestMemory::give_back(std::byte* place, std::uint64_t size) const {
+    return madvise(place, size, file_ ? MADV_REMOVE : MADV_DONTNEED) == 0;
 }
 
 base::Result<void> GuestMemory::discard(std::span<std::byte> part) const {
@@ -239,7 +359,7 @@ base::Result<void> GuestMemory::discard(std::span<std::byte> part) const {
         return {};
     }
     std::byte* const page = part.data() + (first - start);
-    if (madvise(page, end - first, MADV_REMOVE) < 0) {
+    if (!give_back(page, end - first)) {
         return base::fail_errno(errno, "cannot give {} bytes of guest RAM back", end - first);
     }
     return {};

@@ -17,7 +17,7 @@
 
 namespace cupule::memory {
 
-/// One piece of guest RAM: `size` bytes at `base`, backed by `offset` bytes into the memory's file.
+/// One piece of guest RAM: `size` bytes at `base`. In a memfd it is what begins at `file_offset`.
 struct RamRegion {
     GuestAddress base;
     std::uint64_t size = 0;
@@ -35,6 +35,8 @@ struct RamLayout {
     /// Ascending, not overlapping, each a multiple of 4 KiB.
     std::vector<Piece> pieces;
     HugePages huge_pages = HugePages::when_available;
+    /// In a memfd from the start: for a hypervisor that takes RAM from a file (the HSM).
+    bool shared = false;
 };
 
 /// All RAM of one guest. Other CPUs of the guest and device threads change it at any time: each
@@ -42,7 +44,8 @@ struct RamLayout {
 /// again. Ranges that wrap, leave RAM or cross a hole fail as a whole. Any thread.
 class GuestMemory {
   public:
-    /// A memfd mapped once, sparse: pages take room when first touched. Huge pages are asked for,
+    /// Sparse: pages take room when first touched. Anonymous memory, because hosts give that huge
+    /// pages and memfds none (docs/adr/0009), until somebody shares it. Huge pages are asked for,
     /// never required.
     static base::Result<std::unique_ptr<GuestMemory>> create(const RamLayout& layout);
     ~GuestMemory();
@@ -50,12 +53,14 @@ class GuestMemory {
     GuestMemory& operator=(const GuestMemory&) = delete;
 
     std::span<const RamRegion> regions() const { return regions_; }
-    /// The memfd behind all regions, to share it (vhost-user, the HSM). As keep_in_file.
-    int fd() const;
-    /// From now on no file is shown as RAM: for who shares the memfd, pins pages (VFIO) or writes
-    /// to RAM from threads that do not stop with the processors. When a part is made, before an
-    /// image is loaded.
-    void keep_in_file() const;
+    /// Puts RAM into a memfd, at the same addresses, and gives its descriptor: all regions one
+    /// after the other, as their `file_offset` says. For who maps RAM from another process
+    /// (vhost-user). What was written before is lost, so: when a part is made, before an image is
+    /// loaded. As keep_files_out. Control thread.
+    base::Result<int> share();
+    /// From now on no file is shown as RAM: for who pins pages (VFIO) or writes to RAM from threads
+    /// that do not stop with the processors. When a part is made, before an image is loaded.
+    void keep_files_out() const;
     std::uint64_t size() const { return size_; }
 
     /// Copies guest memory out, or nothing (false).
@@ -96,23 +101,32 @@ class GuestMemory {
     /// 4 KiB, without copying: a page belongs to the page cache until somebody writes to it, then
     /// to the guest alone. The caller answers for it that the file does not change meanwhile, or
     /// calls copy_shown first (boot::ImageFile, by a lease). False, and nothing is changed, where
-    /// RAM is kept in its file or gets huge pages, and where the file cannot be read. Control
+    /// files are kept out, and where the file cannot be read. Control
     /// thread.
     [[nodiscard]] bool show_file(GuestAddress address, int file, std::uint64_t offset,
                                  std::uint64_t size);
 
     /// Whether show_file may succeed at all.
-    bool can_show_files() const { return !kept_in_file_ && !huge_pages_; }
+    bool can_show_files() const { return !files_kept_out_; }
 
-    /// Copies what is shown into RAM's own file and shows it no longer: the files may then change,
-    /// also shrink, which takes even written pages away from a private mapping. Nobody may write to
-    /// RAM meanwhile. An error leaves some shown. Control thread.
+    /// Whether the guest is better off with a copy of what is shown, soon: files come in small
+    /// pages, copies in huge ones where the host has them.
+    bool wants_copies() const;
+
+    /// Reads what is shown into copies beside RAM, for copy_shown to put in their place; the guest
+    /// runs on. Where that fails copy_shown does it all. Any thread, while nobody calls another
+    /// function for shown files or discards RAM.
+    void prepare_copies();
+
+    /// Gives the guest its own copy of what is shown, and shows it no longer: the files may then
+    /// change, also shrink, which takes even written pages away from a private mapping. Nobody may
+    /// write to RAM meanwhile. An error leaves some shown. Control thread.
     base::Result<void> copy_shown();
 
     /// Gives all pages back to the host; the guest then reads zeros. For reset. Control thread.
     base::Result<void> discard_all();
-    /// The same for the whole pages within `part`, a piece of some `span` in RAM that is kept in
-    /// its file. For balloons.
+    /// The same for the whole pages within `part`, a piece of some `span` where no file is shown.
+    /// For balloons.
     base::Result<void> discard(std::span<std::byte> part) const;
 
   private:
@@ -120,22 +134,30 @@ class GuestMemory {
     struct Shown {
         std::byte* host = nullptr;
         std::uint64_t size = 0;
-        /// What of the memfd belongs there.
-        std::uint64_t file_offset = 0;
+        int file = -1;
+        std::uint64_t offset = 0;
+        /// What `prepare_copies` made: of the file, without what the guest has written.
+        std::byte* copy = nullptr;
     };
 
     GuestMemory() = default;
-    /// Maps the memfd's [file_offset, file_offset + size): at `place`, over what is there, or
-    /// anywhere (nullptr). nullptr and errno where that fails.
-    std::byte* map_own(std::byte* place, std::uint64_t size, std::uint64_t file_offset) const;
+    base::Result<void> create_file();
+    base::Result<void> copy(Shown& shown) const;
+    void forget_shown();
+    /// Maps fresh memory at `place`, over what is there: the memfd's [file_offset, file_offset +
+    /// size), or anonymous memory where there is none. False and errno where that fails.
+    [[nodiscard]] bool map_own(std::byte* place, std::uint64_t size,
+                               std::uint64_t file_offset) const;
+    bool give_back(std::byte* place, std::uint64_t size) const;
     const RamRegion* find_region(GuestAddress address, std::uint64_t size) const;
 
+    /// The memfd, where RAM is shared.
     base::FileDescriptor file_;
     std::vector<RamRegion> regions_;
     std::uint64_t size_ = 0;
-    bool huge_pages_ = false;
+    HugePages huge_pages_ = HugePages::when_available;
     std::vector<Shown> shown_;
-    mutable std::atomic<bool> kept_in_file_ = false;
+    mutable std::atomic<bool> files_kept_out_ = false;
 };
 
 }  // namespace cupule::memory

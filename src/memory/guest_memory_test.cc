@@ -49,6 +49,44 @@ TEST(GuestMemory, DiscardedPagesReadZero) {
     EXPECT_EQ(memory->load<std::uint32_t>({0x1000}), 0U);
 }
 
+TEST(GuestMemory, LiesInHugePagesAsTheGuestsAddressesDo) {
+    const std::uint64_t base = four_gib + 0x1000;
+    const auto memory = *GuestMemory::create({.pieces = {{{base}, 0x4000}}});
+    const auto host = reinterpret_cast<std::uintptr_t>(memory->regions()[0].host);
+    EXPECT_EQ(host % (2 << 20), base % (2 << 20));
+}
+
+struct SharedRam : ::testing::TestWithParam<bool> {
+    std::unique_ptr<GuestMemory> memory = *GuestMemory::create(
+        {.pieces = {{{0}, 0x10000}, {{four_gib}, 0x4000}}, .shared = GetParam()});
+};
+
+TEST_P(SharedRam, IsSeenInTheMemfdWhereItsRegionsSay) {
+    std::byte* const before = memory->regions()[1].host;
+    const auto fd = memory->share();
+    ASSERT_TRUE(fd.has_value());
+    EXPECT_EQ(memory->regions()[1].host, before);
+    EXPECT_TRUE(memory->store<std::uint32_t>({four_gib + 8}, 0x1122'3344));
+    std::uint32_t seen = 0;
+    const off_t at = static_cast<off_t>(memory->regions()[1].file_offset) + 8;
+    ASSERT_EQ(pread(*fd, &seen, sizeof seen, at), static_cast<ssize_t>(sizeof seen));
+    EXPECT_EQ(seen, 0x1122'3344U);
+    EXPECT_EQ(memory->share(), *fd);
+}
+
+TEST_P(SharedRam, DiscardedPagesReadZeroInTheMemfdToo) {
+    const auto fd = memory->share();
+    ASSERT_TRUE(fd.has_value());
+    EXPECT_TRUE(memory->store<std::uint32_t>({0x1000}, 5));
+    ASSERT_TRUE(memory->discard_all().has_value());
+    std::uint32_t seen = 1;
+    ASSERT_EQ(pread(*fd, &seen, sizeof seen, 0x1000), static_cast<ssize_t>(sizeof seen));
+    EXPECT_EQ(seen, 0U);
+    EXPECT_EQ(memory->load<std::uint32_t>({0x1000}), 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(FromTheStartOrLater, SharedRam, ::testing::Bool());
+
 // Files shown as RAM.
 
 struct ShownFile {
@@ -91,6 +129,34 @@ TEST(ShownFile, CanChangeOnceTheGuestHasItsOwnCopy) {
     EXPECT_EQ(image.memory->load<char>({0x1000}), 'g');
 }
 
+TEST(ShownFile, PreparedCopiesHaveWhatTheGuestWroteBeforeAndAfter) {
+    ShownFile image(0x4000);
+    ASSERT_TRUE(image.memory->show_file({0x1000}, image.file.get(), 0, 0x4000));
+    EXPECT_TRUE(image.memory->store({0x1008}, 'g'));
+    image.memory->prepare_copies();
+    EXPECT_TRUE(image.memory->store({0x3010}, 'h'));
+    EXPECT_EQ(image.memory->load<char>({0x2000}), 'f');
+    std::byte* const host = image.memory->regions()[0].host;
+    ASSERT_TRUE(image.memory->copy_shown().has_value());
+    EXPECT_EQ(image.memory->regions()[0].host, host);
+    image.write_at(0, std::string(0x4000, 'x'));
+    EXPECT_EQ(image.memory->load<char>({0x1000}), 'f');
+    EXPECT_EQ(image.memory->load<char>({0x1008}), 'g');
+    EXPECT_EQ(image.memory->load<char>({0x2000}), 'f');
+    EXPECT_EQ(image.memory->load<char>({0x3010}), 'h');
+    EXPECT_EQ(image.memory->load<char>({0x4FFF}), 'f');
+}
+
+TEST(ShownFile, PreparedCopiesAreForgottenByADiscard) {
+    const ShownFile image(0x2000);
+    ASSERT_TRUE(image.memory->show_file({0x1000}, image.file.get(), 0, 0x2000));
+    image.memory->prepare_copies();
+    ASSERT_TRUE(image.memory->discard_all().has_value());
+    EXPECT_EQ(image.memory->load<char>({0x1000}), '\0');
+    EXPECT_TRUE(image.memory->copy_shown().has_value());
+    EXPECT_EQ(image.memory->load<char>({0x1000}), '\0');
+}
+
 TEST(ShownFile, IsGoneAfterADiscardAndCanComeBack) {
     ShownFile image(0x1000);
     ASSERT_TRUE(image.memory->show_file({0x1000}, image.file.get(), 0, 0x1000));
@@ -103,11 +169,11 @@ TEST(ShownFile, IsGoneAfterADiscardAndCanComeBack) {
     EXPECT_EQ(image.memory->load<char>({0x1000}), 'f');
 }
 
-TEST(ShownFile, IsRefusedWhereTheMemfdIsSharedOrThereIsNoRam) {
+TEST(ShownFile, IsRefusedWhereRamIsSharedOrThereIsNone) {
     ShownFile image(0x2000);
     EXPECT_FALSE(image.memory->show_file({0xF000}, image.file.get(), 0, 0x2000));
     EXPECT_FALSE(image.memory->show_file({0}, -1, 0, 0x1000));
-    EXPECT_GE(image.memory->fd(), 0);
+    ASSERT_TRUE(image.memory->share().has_value());
     EXPECT_FALSE(image.memory->show_file({0}, image.file.get(), 0, 0x1000));
     EXPECT_EQ(image.memory->load<char>({0}), '\0');
 }

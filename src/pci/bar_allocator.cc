@@ -59,6 +59,7 @@ class Assignment {
         }
         return {};
     }
+    std::uint8_t last_bus() const { return last_bus_; }
 
   private:
     base::Result<void> assign_function(const BusEntry& entry, std::uint8_t bus) {
@@ -148,8 +149,10 @@ class Assignment {
 
 }  // namespace
 
-base::Result<void> assign_resources(const Bus& root, const ResourceWindows& windows) {
-    return Assignment(windows).assign_bus(root, 0);
+base::Result<std::uint8_t> assign_resources(const Bus& root, const ResourceWindows& windows) {
+    Assignment assignment(windows);
+    CUPULE_TRY(assignment.assign_bus(root, 0));
+    return assignment.last_bus();
 }
 
 }  // namespace cupule::pci

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <sys/stat.h>
+#include <sys/mman.h>
+
+#include <algorithm>
 
 #include "testing/virtio_pci_bench.h"
 
@@ -60,9 +62,10 @@ class VirtioBalloonTest : public ::testing::TestWithParam<std::uint64_t> {
     }
     /// Pages of the balloon's memory that the host has room for.
     std::int64_t resident() const {
-        struct stat status {};
-        fstat(memory_->fd(), &status);
-        return status.st_blocks * 512 / 4096;
+        const memory::RamRegion& ram = memory_->regions()[0];
+        std::vector<unsigned char> pages(ram.size / 4096);
+        EXPECT_EQ(mincore(ram.host, ram.size, pages.data()), 0);
+        return std::ranges::count_if(pages, [](unsigned char page) { return (page & 1) != 0; });
     }
 
     std::unique_ptr<event::Worker> worker_ = *event::Worker::create("test");
