@@ -56,6 +56,22 @@ class Machine : public io::IoClient, public hypervisor::VmEvents {
     io::IoRequest last_ CUPULE_GUARDED_BY(mutex_);
 };
 
+/// Notes what SET_IRQLINE is called with.
+class LinePort : public SessionPort {
+  public:
+    LinePort(VmSession& session, const ClientProcess& client, std::vector<std::uint64_t>& lines)
+        : SessionPort(session, client), lines_(lines) {}
+    int call(unsigned long request, std::uintptr_t argument) override {
+        if (request == ACRN_IOCTL_SET_IRQLINE) {
+            lines_.push_back(argument);
+        }
+        return SessionPort::call(request, argument);
+    }
+
+  private:
+    std::vector<std::uint64_t>& lines_;
+};
+
 class AcrnClient : public ::testing::Test {
   protected:
     void make(unsigned vcpus = 1, AcrnOptions options = {}) {
@@ -172,6 +188,16 @@ TEST_F(AcrnClient, LinesHaveAcrnsPolarity) {
     ASSERT_TRUE(vm_->reset());
     EXPECT_FALSE(guest().gsi_level({20}));
     EXPECT_FALSE(guest().gsi_level({9}));
+}
+
+TEST_F(AcrnClient, TheTimerIsGsi2OfAcrn) {
+    std::vector<std::uint64_t> lines;
+    auto vm = AcrnVm::create({.name = "guest"}, {},
+                             std::make_unique<LinePort>(bench_.session(), process_, lines));
+    ASSERT_TRUE(vm) << vm.error().message;
+    lines.clear();
+    (*vm)->set_gsi_level({0}, true);
+    EXPECT_EQ(lines, std::vector<std::uint64_t>{2});
 }
 
 TEST_F(AcrnClient, MessagesDoorbellsAndEventfdsReachTheGuest) {

@@ -208,19 +208,20 @@ int UserVm::set_irqline(std::uint64_t argument) {
     if (gsi >= vm_->gsi_count()) {
         return -EINVAL;
     }
-    // The hypervisor below has no polarity: from the first of PCI's inputs on, low is asserted.
-    const bool low_active = gsi >= hypervisor::acrn::first_low_active_gsi;
     switch (static_cast<LineOperation>(argument >> 32)) {
         case LineOperation::set_high:
-            vm_->set_gsi_level({gsi}, !low_active);
+            vm_->drive_gsi(gsi, true);
             return 0;
         case LineOperation::set_low:
-            vm_->set_gsi_level({gsi}, low_active);
+            vm_->drive_gsi(gsi, false);
             return 0;
         case LineOperation::raising_pulse:
+            vm_->drive_gsi(gsi, true);
+            vm_->drive_gsi(gsi, false);
+            return 0;
         case LineOperation::falling_pulse:
-            vm_->set_gsi_level({gsi}, true);
-            vm_->set_gsi_level({gsi}, false);
+            vm_->drive_gsi(gsi, false);
+            vm_->drive_gsi(gsi, true);
             return 0;
     }
     return -EINVAL;

@@ -238,8 +238,19 @@ TEST(VmSession, PciInputsAreLowActiveAndTheOthersHigh) {
     EXPECT_EQ(bench.call(ACRN_IOCTL_SET_IRQLINE, line(LineOperation::raising_pulse, 4)), 0);
     EXPECT_EQ(vm.gsi_rises({4}), 1U);
     EXPECT_FALSE(vm.gsi_level({4}));
+    EXPECT_EQ(bench.call(ACRN_IOCTL_SET_IRQLINE, line(LineOperation::falling_pulse, 17)), 0);
+    EXPECT_EQ(vm.gsi_rises({17}), 1U);
+    EXPECT_FALSE(vm.gsi_level({17}));
     EXPECT_EQ(bench.call(ACRN_IOCTL_SET_IRQLINE, line(LineOperation::set_high, 48)), -EINVAL);
     EXPECT_EQ(bench.call(ACRN_IOCTL_SET_IRQLINE, std::uint64_t{4} << 32 | 4), -EINVAL);
+}
+
+TEST(VmSession, Gsi2IsTheTimers) {
+    SessionBench bench;
+    ASSERT_EQ(bench.create(), 0);
+    EXPECT_EQ(bench.call(ACRN_IOCTL_SET_IRQLINE, line(LineOperation::raising_pulse, 2)), 0);
+    EXPECT_EQ(bench.vm().gsi_rises({0}), 1U);
+    EXPECT_EQ(bench.vm().gsi_rises({2}), 0U);
 }
 
 TEST(VmSession, MessagesReachTheHypervisor) {

@@ -78,6 +78,19 @@ class InterruptEventRegistrar {
     virtual void unroute(int eventfd) = 0;
 };
 
+// Inputs of the IOAPIC as their electrical levels are: what ACRN's interface speaks of. An ISA line
+// is asserted high, PCI's from the sixteenth on low; the timer's input is 2, elsewhere GSI 0.
+
+constexpr bool is_low_active(irq::Gsi gsi) {
+    constexpr std::uint32_t isa_irqs = 16;
+    return gsi.value >= isa_irqs;
+}
+
+constexpr std::uint32_t electrical_gsi(irq::Gsi gsi) {
+    constexpr std::uint32_t timer_input = 2;
+    return gsi.value == 0 ? timer_input : gsi.value;
+}
+
 /// One virtual machine. `start`, `pause`, `reset` and destruction belong to the control thread,
 /// with no monitor held; request_pause and the interrupt and registrar interfaces to any.
 class Vm : public irq::InterruptController,
@@ -98,6 +111,9 @@ class Vm : public irq::InterruptController,
     virtual base::Result<void> reset() = 0;
     /// Paused or not yet started: how vCPU 0 begins. The others wait for INIT and SIPI.
     virtual base::Result<void> set_boot_state(const VcpuState& state) = 0;
+    /// Drives an input of the IOAPIC, below gsi_count(), electrically. Where the interrupt
+    /// controllers know no polarity, is_low_active says what that means. Any thread.
+    virtual void drive_gsi(std::uint32_t gsi, bool high);
     /// Exits to the device model so far, for statistics.
     virtual std::uint64_t request_count() const = 0;
 };

@@ -76,7 +76,7 @@ class Pc : public LifeCycle::Control {
     /// state.
     base::Result<void> prepare_boot();
     base::Result<void> start();
-    /// Has the images copied while the guest runs, and then shown no longer (docs/adr/0009).
+    /// Has the images copied while the guest runs, and then shown no longer (docs/adr/0010).
     void start_copying_images();
     base::Result<void> reset();
     base::Result<void> resume(device::WakeSource source);

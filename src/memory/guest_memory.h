@@ -45,7 +45,7 @@ struct RamLayout {
 class GuestMemory {
   public:
     /// Sparse: pages take room when first touched. Anonymous memory, because hosts give that huge
-    /// pages and memfds none (docs/adr/0009), until somebody shares it. Huge pages are asked for,
+    /// pages and memfds none (docs/adr/0010), until somebody shares it. Huge pages are asked for,
     /// never required.
     static base::Result<std::unique_ptr<GuestMemory>> create(const RamLayout& layout);
     ~GuestMemory();

@@ -36,10 +36,8 @@ inline constexpr std::uint64_t vm_flag_realtime = 1U << 4;
 inline constexpr unsigned vcpus_max = ACRN_IO_REQUEST_MAX;
 inline constexpr std::size_t page_size = 4096;
 inline constexpr std::size_t vm_name_size = sizeof(acrn_vm_creation::uuid);
-/// Inputs of the hypervisor's IOAPIC, and the first that belongs to PCI's INTx: from there on a
-/// line is asserted by driving it low, below by driving it high.
+/// Inputs of the hypervisor's IOAPIC.
 inline constexpr unsigned ioapic_inputs = 48;
-inline constexpr unsigned first_low_active_gsi = 16;
 
 /// Where the answer of a request stands in it, whatever its type.
 inline constexpr std::size_t value_offset =

@@ -302,18 +302,19 @@ int AcrnVm::drive_line(std::uint32_t gsi, LineOperation operation) {
 /// INTx idles high, everything below low.
 void AcrnVm::idle_lines() {
     for (std::uint32_t gsi = 0; gsi < gsi_count_; ++gsi) {
-        const bool low_active = gsi >= first_low_active_gsi;
+        const bool low_active = is_low_active({gsi});
         if (asserted_[gsi].exchange(false) || low_active) {
-            drive_line(gsi, low_active ? LineOperation::set_high : LineOperation::set_low);
+            drive_line(electrical_gsi({gsi}),
+                       low_active ? LineOperation::set_high : LineOperation::set_low);
         }
     }
 }
 
 void AcrnVm::set_gsi_level(irq::Gsi gsi, bool asserted) {
     asserted_[gsi.value].store(asserted);
-    const bool high = asserted != (gsi.value >= first_low_active_gsi);
+    const bool high = asserted != is_low_active(gsi);
     const int result =
-        drive_line(gsi.value, high ? LineOperation::set_high : LineOperation::set_low);
+        drive_line(electrical_gsi(gsi), high ? LineOperation::set_high : LineOperation::set_low);
     if (result < 0) {
         base::log_error("the HSM refuses GSI {}: {}", gsi.value, base::errno_text(-result));
     }

@@ -13,6 +13,24 @@ FakeVm::FakeVm(VmSpec spec, unsigned gsi_count) : spec_(std::move(spec)), gsi_co
     gsis_.resize(gsi_count);
 }
 
+FakeVm::~FakeVm() {
+    event::MutexLock lock(mutex_);
+    while (stays_ != 0) {
+        idle_.wait(mutex_);
+    }
+}
+
+FakeVm::Stay::Stay(FakeVm& vm) : vm_(vm) {
+    event::MutexLock lock(vm_.mutex_);
+    ++vm_.stays_;
+}
+
+FakeVm::Stay::~Stay() {
+    event::MutexLock lock(vm_.mutex_);
+    --vm_.stays_;
+    vm_.idle_.notify_all();
+}
+
 std::uint64_t FakeVm::access(io::IoRequest request) {
     io::IoClient* client = nullptr;
     {
@@ -109,15 +127,38 @@ std::span<std::byte> FakeVm::memory(std::uint64_t address, std::uint64_t size) c
 }
 
 void FakeVm::stop(VmStop reason) {
-    VmEvents* events = nullptr;
     {
         event::MutexLock lock(mutex_);
         running_ = false;
+        ++in_client_;
+    }
+    report_stop(reason);
+}
+
+void FakeVm::stop_if_running(VmStop reason) {
+    {
+        event::MutexLock lock(mutex_);
+        if (!running_) {
+            return;
+        }
+        running_ = false;
+        ++in_client_;
+    }
+    report_stop(reason);
+}
+
+void FakeVm::report_stop(VmStop reason) {
+    VmEvents* events = nullptr;
+    {
+        event::MutexLock lock(mutex_);
         events = events_;
     }
     if (events != nullptr) {
         events->vm_stopped(reason, "fake");
     }
+    event::MutexLock lock(mutex_);
+    --in_client_;
+    idle_.notify_all();
 }
 
 base::Result<void> FakeVm::start(io::IoClient& client, VmEvents& events) {

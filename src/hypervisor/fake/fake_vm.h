@@ -18,6 +18,21 @@ namespace cupule::hypervisor {
 class FakeVm : public Vm {
   public:
     explicit FakeVm(VmSpec spec, unsigned gsi_count = 24);
+    /// Waits for the threads that play processors, as a hypervisor joins its own.
+    ~FakeVm() override CUPULE_EXCLUDES(mutex_);
+
+    /// A thread that plays a processor: while it stays, the VM is there.
+    class Stay {
+      public:
+        explicit Stay(FakeVm& vm) CUPULE_EXCLUDES(vm.mutex_);
+        ~Stay() CUPULE_EXCLUDES(vm_.mutex_);
+        Stay(const Stay&) = delete;
+        Stay& operator=(const Stay&) = delete;
+        FakeVm& vm() const { return vm_; }
+
+      private:
+        FakeVm& vm_;
+    };
 
     // The guest's side.
 
@@ -43,7 +58,9 @@ class FakeVm : public Vm {
     std::span<std::byte> memory(std::uint64_t address, std::uint64_t size) const
         CUPULE_EXCLUDES(mutex_);
     /// Ends the run as a processor would.
-    void stop(VmStop reason);
+    void stop(VmStop reason) CUPULE_EXCLUDES(mutex_);
+    /// The same, but nothing while paused: a processor that is not in the guest does not end it.
+    void stop_if_running(VmStop reason) CUPULE_EXCLUDES(mutex_);
 
     // The boundary.
     base::Result<void> start(io::IoClient& client, VmEvents& events) override
@@ -70,6 +87,8 @@ class FakeVm : public Vm {
     unsigned deliver_event_interrupts() CUPULE_EXCLUDES(mutex_);
 
   private:
+    void report_stop(VmStop reason) CUPULE_EXCLUDES(mutex_);
+
     const VmSpec spec_;
     const unsigned gsi_count_;
     VcpuState boot_state_;
@@ -81,6 +100,7 @@ class FakeVm : public Vm {
     VmEvents* events_ CUPULE_GUARDED_BY(mutex_) = nullptr;
     bool running_ CUPULE_GUARDED_BY(mutex_) = false;
     unsigned in_client_ CUPULE_GUARDED_BY(mutex_) = 0;
+    unsigned stays_ CUPULE_GUARDED_BY(mutex_) = 0;
     std::uint64_t requests_ CUPULE_GUARDED_BY(mutex_) = 0;
     unsigned resets_ CUPULE_GUARDED_BY(mutex_) = 0;
     std::vector<std::pair<bool, unsigned>> gsis_ CUPULE_GUARDED_BY(mutex_);

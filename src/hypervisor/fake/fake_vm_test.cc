@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <thread>
+
 #include "base/file_descriptor.h"
 
 namespace cupule::hypervisor {
@@ -69,6 +72,17 @@ TEST(FakeVm, EventfdsInjectTheirMessage) {
     EXPECT_EQ(vm.deliver_event_interrupts(), 1U);
     EXPECT_EQ(vm.take_messages(), std::vector<irq::MsiMessage>{message});
     EXPECT_EQ(vm.deliver_event_interrupts(), 0U);
+}
+
+TEST(FakeVm, ItsEndWaitsForTheThreadsThatPlayProcessors) {
+    auto vm = std::make_unique<FakeVm>(VmSpec{.name = "t"});
+    auto stay = std::make_unique<FakeVm::Stay>(*vm);
+    std::uint64_t answer = 0;
+    std::thread processor(
+        [&answer, stay = std::move(stay)] { answer = stay->vm().read_port(0x80, 1); });
+    vm.reset();
+    processor.join();
+    EXPECT_EQ(answer, 0xFFU);
 }
 
 }  // namespace

@@ -22,6 +22,17 @@ base::Result<void> KvmVcpu::set_cpuid(const KvmCpuid& cpuid) {
     return {};
 }
 
+void KvmVcpu::take_external(SplitIrqchip& chips) {
+    if (chips.has_external() && run_->ready_for_interrupt_injection != 0) {
+        kvm_interrupt interrupt{.irq = chips.acknowledge()};
+        if (kvm_ioctl(fd_.get(), KVM_INTERRUPT, &interrupt) < 0) {
+            base::log_error("KVM refuses external interrupt {:#x}: {}", interrupt.irq,
+                            base::errno_text(errno));
+        }
+    }
+    run_->request_interrupt_window = chips.has_external() ? 1 : 0;
+}
+
 KvmVcpu::Outcome KvmVcpu::run(io::IoClient& client) {
     if (::ioctl(fd_.get(), KVM_RUN, 0) < 0) {
         if (errno == EINTR || errno == EAGAIN) {
@@ -42,6 +53,8 @@ KvmVcpu::Outcome KvmVcpu::run(io::IoClient& client) {
         case KVM_EXIT_IRQ_WINDOW_OPEN:
         case KVM_EXIT_HLT:
             return {.exit = Exit::interrupted};
+        case KVM_EXIT_IOAPIC_EOI:
+            return {.exit = Exit::end_of_interrupt, .vector = run_->eoi.vector};
         case KVM_EXIT_SHUTDOWN:
             return stopped(VmStop::triple_fault, fmt::format("vCPU {} shut down (triple fault){}",
                                                              index_, describe_position()));

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/file_descriptor.h"
 #include "hypervisor/kvm/kvm_device.h"
+#include "hypervisor/kvm/split_irqchip.h"
 #include "hypervisor/vm.h"
 
 namespace cupule::hypervisor {
@@ -35,12 +36,17 @@ class KvmVcpu {
     base::Result<void> set_boot_state(const VcpuState& state);
 
     /// How one stay in the guest ended.
-    enum class Exit : std::uint8_t { handled, interrupted, stopped };
+    enum class Exit : std::uint8_t { handled, interrupted, end_of_interrupt, stopped };
     struct Outcome {
         Exit exit = Exit::handled;
         VmStop reason = VmStop::internal_error;
         std::string detail{};
+        /// Of the level interrupt that ended.
+        std::uint8_t vector = 0;
     };
+    /// Takes an interrupt of the 8259s if the processor is ready for one, or else sees to it that
+    /// `run` returns when it is. Before `run`, on the boot processor of a VM with `chips`.
+    void take_external(SplitIrqchip& chips);
     /// Enters the guest until it exits; hands its access to `client`.
     Outcome run(io::IoClient& client);
     /// Finishes an instruction whose access was answered, without entering the guest.

@@ -20,7 +20,6 @@ namespace {
 constexpr std::uint64_t identity_map_address = 0xFEFF'C000;
 constexpr std::uint64_t tss_address = 0xFEFF'D000;
 
-constexpr unsigned first_message_gsi = 24;
 constexpr std::size_t routes_max = 4096;
 
 int kick_signal() {
@@ -63,7 +62,7 @@ kvm_irq_routing_entry message_route(std::uint32_t gsi, const irq::MsiMessage& me
 
 }  // namespace
 
-base::Result<std::unique_ptr<KvmVm>> KvmVm::create(const VmSpec& spec) {
+base::Result<std::unique_ptr<KvmVm>> KvmVm::create(const VmSpec& spec, KvmIrqchip irqchip) {
     CUPULE_ASSERT(spec.vcpus > 0 && spec.apic_ids.size() == spec.vcpus);
     CUPULE_TRY_ASSIGN(auto device, KvmDevice::open());
     if (spec.vcpus > device->vcpus_max()) {
@@ -75,7 +74,9 @@ base::Result<std::unique_ptr<KvmVm>> KvmVm::create(const VmSpec& spec) {
         return base::fail_errno(errno, "KVM cannot create a VM");
     }
     std::unique_ptr<KvmVm> vm(new KvmVm(spec, std::move(device), std::move(fd)));
-    CUPULE_TRY(vm->create_interrupt_controllers());
+    CUPULE_TRY(vm->reserve_pages());
+    CUPULE_TRY(irqchip == KvmIrqchip::kernel ? vm->create_kernel_irqchip()
+                                             : vm->create_split_irqchip());
     CUPULE_TRY(vm->create_vcpus());
     install_kick_handler();
     return vm;
@@ -96,12 +97,27 @@ KvmVm::~KvmVm() {
     }
 }
 
-base::Result<void> KvmVm::create_interrupt_controllers() {
+base::Result<void> KvmVm::reserve_pages() {
     std::uint64_t identity_map = identity_map_address;
     if (kvm_ioctl(fd_.get(), KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0 ||
         kvm_ioctl(fd_.get(), KVM_SET_TSS_ADDR, std::uintptr_t{tss_address}) < 0) {
         return base::fail_errno(errno, "KVM refuses its own pages at {:#x}", identity_map_address);
     }
+    return {};
+}
+
+base::Result<void> KvmVm::create_split_irqchip() {
+    kvm_enable_cap capability{.cap = KVM_CAP_SPLIT_IRQCHIP, .flags = 0, .args = {}, .pad = {}};
+    capability.args[0] = Ioapic82093aa::pins;
+    if (kvm_ioctl(fd_.get(), KVM_ENABLE_CAP, &capability) < 0) {
+        return base::fail_errno(errno, "KVM cannot leave the IOAPIC to this process");
+    }
+    SplitIrqchipHost& host = *this;
+    chips_ = std::make_unique<SplitIrqchip>(host);
+    return {};
+}
+
+base::Result<void> KvmVm::create_kernel_irqchip() {
     if (kvm_ioctl(fd_.get(), KVM_CREATE_IRQCHIP, std::uintptr_t{0}) < 0) {
         return base::fail_errno(errno, "KVM cannot create the interrupt controllers");
     }
@@ -142,6 +158,10 @@ base::Result<void> KvmVm::start(io::IoClient& client, VmEvents& events) {
         event::MutexLock lock(run_mutex_);
         CUPULE_ASSERT(!running_);
         client_ = &client;
+        if (chips_) {
+            chips_->set_next(client);
+            client_ = chips_.get();
+        }
         events_ = &events;
         for (const auto& vcpu : vcpus_) {
             vcpu->clear_interrupt();
@@ -169,6 +189,7 @@ base::Result<void> KvmVm::start_threads() {
             }
         }
     }
+    has_threads_ = true;
     return {};
 }
 
@@ -198,8 +219,19 @@ bool KvmVm::wait_until_running() {
 }
 
 void KvmVm::run_vcpu(KvmVcpu& vcpu) {
-    while (!pause_requested_.load(std::memory_order_acquire)) {
+    SplitIrqchip* const chips = chips_.get();
+    const bool takes_external = chips != nullptr && &vcpu == vcpus_[0].get();
+    while (!pause_requested_.load()) {
+        if (takes_external) {
+            vcpu.take_external(*chips);
+        }
         const KvmVcpu::Outcome outcome = vcpu.run(*client_);
+        if (outcome.exit == KvmVcpu::Exit::end_of_interrupt && chips != nullptr) {
+            chips->end_of_interrupt(outcome.vector);
+        } else if (outcome.exit == KvmVcpu::Exit::interrupted && takes_external) {
+            // A pause that kicks from here on is seen above: it asks first, then kicks.
+            vcpu.clear_interrupt();
+        }
         if (outcome.exit == KvmVcpu::Exit::stopped) {
             request_pause();
             events_->vm_stopped(outcome.reason, outcome.detail);
@@ -239,6 +271,9 @@ base::Result<void> KvmVm::reset() {
     for (const auto& vcpu : vcpus_) {
         CUPULE_TRY(vcpu->reset());
     }
+    if (chips_) {
+        chips_->reset();
+    }
     return {};
 }
 
@@ -257,11 +292,40 @@ std::uint64_t KvmVm::request_count() const {
 // Interrupts.
 
 void KvmVm::set_gsi_level(irq::Gsi gsi, bool asserted) {
+    if (chips_) {
+        drive_gsi(electrical_gsi(gsi), asserted != is_low_active(gsi));
+        return;
+    }
     kvm_irq_level level{};
     level.irq = gsi.value;
     level.level = asserted ? 1 : 0;
     if (kvm_ioctl(fd_.get(), KVM_IRQ_LINE, &level) < 0) {
         base::log_error("KVM refuses GSI {}: {}", gsi.value, base::errno_text(errno));
+    }
+}
+
+void KvmVm::drive_gsi(std::uint32_t gsi, bool high) {
+    if (chips_) {
+        chips_->drive(gsi, high);
+    } else {
+        Vm::drive_gsi(gsi, high);
+    }
+}
+
+void KvmVm::watch_end(unsigned pin, const irq::MsiMessage& message) {
+    event::MutexLock lock(routing_mutex_);
+    watched_[pin] = message;
+    if (const auto result = apply_routes(); !result) {
+        base::log_error("interrupts of IOAPIC input {} may end unseen: {}", pin,
+                        result.error().message);
+    }
+}
+
+/// From any thread, the boot processor's own too.
+void KvmVm::external_interrupt() {
+    if (has_threads_) {
+        vcpus_[0]->interrupt();
+        pthread_kill(threads_[0].native_handle(), kick_signal());
     }
 }
 
@@ -277,7 +341,11 @@ void KvmVm::send(const irq::MsiMessage& message) {
 base::Result<void> KvmVm::apply_routes() {
     auto buffer = std::make_unique<KvmList<kvm_irq_routing_entry, routes_max>>();
     std::uint32_t count = 0;
-    for (std::uint32_t gsi = 0; gsi < ioapic_inputs; ++gsi) {
+    for (const auto& [pin, message] : watched_) {
+        buffer->entries[count++] = message_route(pin, message);
+    }
+    const unsigned kernel_inputs = chips_ ? 0 : kernel_ioapic_inputs;
+    for (std::uint32_t gsi = 0; gsi < kernel_inputs; ++gsi) {
         if (gsi < 16) {
             buffer->entries[count++] =
                 chip_route(gsi, gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, gsi % 8);
@@ -302,7 +370,7 @@ std::uint32_t KvmVm::free_message_gsi() const {
     for (const auto& [eventfd, route] : message_routes_) {
         taken.push_back(route.gsi);
     }
-    std::uint32_t gsi = first_message_gsi;
+    std::uint32_t gsi = gsi_count();
     while (std::ranges::find(taken, gsi) != taken.end()) {
         ++gsi;
     }
@@ -317,7 +385,7 @@ base::Result<void> KvmVm::route_message(int eventfd, const irq::MsiMessage& mess
         return apply_routes();
     }
     const std::uint32_t gsi = free_message_gsi();
-    if (gsi + ioapic_inputs + 16 >= routes_max) {
+    if (gsi + kernel_ioapic_inputs + 16 >= routes_max) {
         return base::fail("all {} interrupt routes of the VM are in use", routes_max);
     }
     message_routes_.emplace(eventfd, MessageRoute{.gsi = gsi, .message = message});
@@ -334,6 +402,9 @@ base::Result<void> KvmVm::route_message(int eventfd, const irq::MsiMessage& mess
 }
 
 base::Result<void> KvmVm::route_level(int eventfd, irq::Gsi gsi, int resample_eventfd) {
+    if (chips_) {
+        return base::fail_errno(ENOTSUP, "GSI {} is not an input of KVM's own IOAPIC", gsi.value);
+    }
     event::MutexLock lock(routing_mutex_);
     kvm_irqfd irqfd{};
     irqfd.fd = static_cast<std::uint32_t>(eventfd);

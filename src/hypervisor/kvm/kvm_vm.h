@@ -14,12 +14,19 @@
 
 namespace cupule::hypervisor {
 
-/// A VM on Linux KVM with the kernel's local APICs, IOAPIC (24 inputs) and 8259s. An exit is a
-/// function call into the client on the vCPU's own thread: no hop, and no lock that vCPUs share.
-class KvmVm : public Vm {
+/// Where the interrupt controllers above the local APICs are.
+enum class KvmIrqchip : std::uint8_t {
+    kernel,  // in KVM: an IOAPIC of 24 inputs, for which all interrupts are asserted high
+    split,   // in this process: an IOAPIC of 48 inputs with polarity (ADR 0009)
+};
+
+/// A VM on Linux KVM with the kernel's local APICs. An exit is a function call into the client on
+/// the vCPU's own thread: no hop, and no lock that vCPUs share.
+class KvmVm : public Vm, private SplitIrqchipHost {
   public:
     /// Creates the VM and its vCPUs; the error names what this host lacks or refuses.
-    static base::Result<std::unique_ptr<KvmVm>> create(const VmSpec& spec);
+    static base::Result<std::unique_ptr<KvmVm>> create(const VmSpec& spec,
+                                                       KvmIrqchip irqchip = KvmIrqchip::kernel);
     ~KvmVm() override;
 
     base::Result<void> start(io::IoClient& client, VmEvents& events) override
@@ -31,7 +38,10 @@ class KvmVm : public Vm {
     std::uint64_t request_count() const override;
 
     void set_gsi_level(irq::Gsi gsi, bool asserted) override;
-    unsigned gsi_count() const override { return ioapic_inputs; }
+    unsigned gsi_count() const override {
+        return chips_ ? Ioapic82093aa::pins : kernel_ioapic_inputs;
+    }
+    void drive_gsi(std::uint32_t gsi, bool high) override;
     void send(const irq::MsiMessage& message) override;
 
     base::Result<void> map(memory::GuestAddress base, std::uint64_t size, std::byte* host,
@@ -43,15 +53,21 @@ class KvmVm : public Vm {
 
     base::Result<void> route_message(int eventfd, const irq::MsiMessage& message) override
         CUPULE_EXCLUDES(routing_mutex_);
+    /// Of the kernel's IOAPIC only.
     base::Result<void> route_level(int eventfd, irq::Gsi gsi, int resample_eventfd) override
         CUPULE_EXCLUDES(routing_mutex_);
     void unroute(int eventfd) override CUPULE_EXCLUDES(routing_mutex_);
 
   private:
-    static constexpr unsigned ioapic_inputs = 24;
+    static constexpr unsigned kernel_ioapic_inputs = 24;
 
     KvmVm(VmSpec spec, std::unique_ptr<KvmDevice> device, base::FileDescriptor fd);
-    base::Result<void> create_interrupt_controllers();
+    base::Result<void> reserve_pages();
+    base::Result<void> create_kernel_irqchip();
+    base::Result<void> create_split_irqchip();
+    void watch_end(unsigned pin, const irq::MsiMessage& message) override
+        CUPULE_EXCLUDES(routing_mutex_);
+    void external_interrupt() override;
     base::Result<void> create_vcpus();
     base::Result<void> start_threads();
     void vcpu_thread(unsigned index) CUPULE_EXCLUDES(run_mutex_);
@@ -68,6 +84,8 @@ class KvmVm : public Vm {
     base::FileDescriptor fd_;
     std::vector<std::unique_ptr<KvmVcpu>> vcpus_;
     std::vector<kvm_irqchip> power_on_chips_;
+    /// Empty where the kernel has the chips.
+    std::unique_ptr<SplitIrqchip> chips_;
 
     /// Set from any thread; each vCPU looks before it enters the guest.
     std::atomic<bool> pause_requested_{true};
@@ -81,6 +99,8 @@ class KvmVm : public Vm {
     io::IoClient* client_ = nullptr;
     VmEvents* events_ = nullptr;
     std::vector<std::thread> threads_;
+    /// All of them are there.
+    std::atomic<bool> has_threads_{false};
 
     /// Guards the numbering of memory slots. A leaf lock.
     event::Mutex memory_mutex_;
@@ -95,6 +115,8 @@ class KvmVm : public Vm {
     };
     std::map<int, MessageRoute> message_routes_ CUPULE_GUARDED_BY(routing_mutex_);
     std::map<int, std::uint32_t> level_routes_ CUPULE_GUARDED_BY(routing_mutex_);
+    /// By input of our own IOAPIC: the kernel reports the end of these.
+    std::map<std::uint32_t, irq::MsiMessage> watched_ CUPULE_GUARDED_BY(routing_mutex_);
 };
 
 }  // namespace cupule::hypervisor

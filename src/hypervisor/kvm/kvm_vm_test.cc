@@ -78,8 +78,9 @@ class Stops : public VmEvents {
 /// A VM with 64 KiB of RAM that starts at 0x1000 in real mode.
 class KvmVmTest : public testing::Test {
   protected:
-    void SetUp() override {
-        auto vm = KvmVm::create({.name = "test", .vcpus = 1, .apic_ids = {0}});
+    void SetUp() override { make(KvmIrqchip::kernel); }
+    void make(KvmIrqchip irqchip) {
+        auto vm = KvmVm::create({.name = "test", .vcpus = 1, .apic_ids = {0}}, irqchip);
         if (!vm) {
             GTEST_SKIP() << "no KVM here: " << vm.error().message;
         }
@@ -105,6 +106,27 @@ class KvmVmTest : public testing::Test {
     std::unique_ptr<KvmVm> vm_;
     Ports ports_;
     Stops stops_;
+};
+
+/// The same with the interrupt controllers in this process. DS is the IOAPIC's page, ES the local
+/// APIC's, and every vector leads to 0x2000.
+class KvmSplitTest : public KvmVmTest {
+  protected:
+    void SetUp() override { make(KvmIrqchip::split); }
+    void load_with_handler(std::initializer_list<std::uint8_t> code,
+                           std::initializer_list<std::uint8_t> handler) {
+        load(code);
+        const std::vector<std::uint8_t> bytes(handler);
+        ASSERT_TRUE(memory_->write({0x2000}, std::as_bytes(std::span(bytes))));
+        const std::vector<std::uint32_t> vectors(256, 0x2000);
+        ASSERT_TRUE(memory_->write({0}, std::as_bytes(std::span(vectors))));
+        VcpuState state{.rsp = 0x8000, .rip = 0x1000};
+        state.cs = {.base = 0, .limit = 0xFFFF, .selector = 0, .access_rights = 0x9B};
+        state.ds.base = 0xFEC0'0000;
+        state.es.base = 0xFEE0'0000;
+        state.idt.limit = 0x3FF;
+        ASSERT_TRUE(vm_->set_boot_state(state).has_value());
+    }
 };
 
 using Seen = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
@@ -174,6 +196,62 @@ TEST_F(KvmVmTest, DoorbellsRingWithoutTheClient) {
     EXPECT_EQ(poll(&poll_fd, 1, 0), 1);
     vm_->remove_doorbell(doorbell);
     vm_->remove_doorbell(doorbell);  // Only warns: nothing is there any more.
+}
+
+TEST_F(KvmSplitTest, AnInterruptOfThe8259sWakesTheBootProcessor) {
+    load_with_handler({0xB0, 0x11, 0xE6, 0x20, 0xB0, 0x20, 0xE6, 0x21,  // ICW1, ICW2: vectors 0x20
+                       0xB0, 0x04, 0xE6, 0x21, 0xB0, 0x01, 0xE6, 0x21,  // ICW3, ICW4
+                       0xFB, 0xE6, 0x51,                                // sti; out 0x51, al
+                       0xF4, 0xEB, 0xFD},                               // hlt, for ever
+                      {0xE6, 0x50,                                      // out 0x50, al
+                       0xB0, 0x20, 0xE6, 0x20, 0xCF});                  // end of interrupt; iret
+    start();
+    ports_.wait_for(1);
+    for (std::size_t i = 0; i < 100; ++i) {
+        vm_->drive_gsi(4, true);
+        vm_->drive_gsi(4, false);
+        ASSERT_EQ(ports_.wait_for(2 + i).back().first, 0x50U);
+    }
+    vm_->pause();
+    EXPECT_EQ(ports_.seen(), 101U);
+}
+
+/// Lets the input 40 go, which is asserted low, at the third interrupt.
+class ThirdLetsGo : public Ports {
+  public:
+    void handle(io::IoRequest& request) override {
+        if (request.address == 0x50 && ++interrupts_ == 3) {
+            vm->drive_gsi(40, true);
+        }
+        Ports::handle(request);
+    }
+
+  private:
+    unsigned interrupts_ = 0;
+};
+
+TEST_F(KvmSplitTest, ALevelComesAgainAtEachEndUntilItFalls) {
+    load_with_handler({0x66, 0x26, 0xC7, 0x06, 0xF0, 0,    0xFF, 1, 0, 0,  // local APIC on
+                       0x66, 0xC7, 0x06, 0,    0,    0x61, 0,    0, 0,     // input 40's destination
+                       0x66, 0xC7, 0x06, 0x10, 0,    0,    0,    0, 0,     //
+                       0x66, 0xC7, 0x06, 0,    0,    0x60, 0,    0, 0,  // level, low, vector 0x30
+                       0x66, 0xC7, 0x06, 0x10, 0,    0x30, 0xA0, 0, 0,  //
+                       0xFB, 0xE6, 0x51,                                // sti; out 0x51, al
+                       0xF4, 0xEB, 0xFD},                               // hlt, for ever
+                      {0xE6, 0x50,                                      // out 0x50, al
+                       0x66, 0x26, 0xC7, 0x06, 0xB0, 0, 0, 0, 0, 0,     // end of interrupt
+                       0xCF});
+    ThirdLetsGo ports;
+    ports.vm = vm_.get();
+    vm_->drive_gsi(40, true);
+    ASSERT_TRUE(vm_->start(ports, stops_).has_value());
+    EXPECT_EQ(ports.wait_for(1), (Seen{{0x51, 0}}));
+    vm_->drive_gsi(40, false);
+    EXPECT_EQ(ports.wait_for(4).size(), 4U);
+    vm_->drive_gsi(40, false);
+    EXPECT_EQ(ports.wait_for(5).size(), 5U) << "it can be asserted again";
+    vm_->pause();
+    ASSERT_TRUE(vm_->reset().has_value());
 }
 
 }  // namespace
