@@ -61,6 +61,7 @@ acpi::PlatformDescription describe_platform(const FirmwareFacts& facts) {
     platform.pci.memory_windows_64 = {{pci_window_64_base, pci_window_64_end - pci_window_64_base}};
     platform.pci.routes = facts.intx_routes;
     platform.pci.lpc = facts.lpc;
+    platform.reserved_memory = facts.reserved_memory;
     platform.contributions = facts.contributions;
     platform.extra_tables = facts.extra_tables;
     return platform;

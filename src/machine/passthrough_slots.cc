@@ -241,6 +241,21 @@ void PassthroughSlots::connect_intx(const pci::IntxRouter& router) {
     }
 }
 
+std::vector<acpi::AmlContribution> PassthroughSlots::contributions() const {
+    using namespace acpi::aml;
+    std::vector<acpi::AmlContribution> all;
+    for (const auto& slot : slots_) {
+        const SlotOptions& place = slot->place;
+        Term body = name("_ADR", integer(std::uint64_t{place.slot} << 16 | place.function));
+        if (slot->port) {
+            body += device("PT00", name("_ADR", integer(0)));
+        }
+        all.push_back({.place = acpi::AmlPlace::pci_host,
+                       .aml = device(fmt::format("P{:02X}{}", place.slot, place.function), body)});
+    }
+    return all;
+}
+
 base::Result<std::vector<acpi::Table>> PassthroughSlots::acpi_tables() const {
     std::vector<acpi::Table> tables;
     for (const auto& slot : slots_) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "acpi/platform.h"
 #include "acpi/table.h"
 #include "base/error.h"
 #include "machine/pci_devices.h"
@@ -43,6 +44,8 @@ class PassthroughSlots {
     /// After the router has connected the bus.
     void connect_intx(const pci::IntxRouter& router);
 
+    /// A device in the guest's name space for each slot, by its place: what user tables add to.
+    std::vector<acpi::AmlContribution> contributions() const;
     /// The tables that `dsdt=` names.
     base::Result<std::vector<acpi::Table>> acpi_tables() const;
 

@@ -219,6 +219,10 @@ base::Result<void> PciDevices::memory_returns() {
     return impl_->passthrough->map_memory();
 }
 
+std::vector<acpi::AmlContribution> PciDevices::contributions() const {
+    return impl_->passthrough->contributions();
+}
+
 const std::vector<acpi::Table>& PciDevices::acpi_tables() const {
     return impl_->acpi_tables;
 }

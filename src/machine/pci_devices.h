@@ -56,7 +56,8 @@ class PciDevices {
     base::Result<void> memory_returns();
 
     std::vector<acpi::PciRoute> routes() const;
-    /// Tables that users add for passed-through devices.
+    /// What the name space says of passed-through devices, and the tables that users add for them.
+    std::vector<acpi::AmlContribution> contributions() const;
     const std::vector<acpi::Table>& acpi_tables() const;
     /// The ISA bridge's place, when there is one.
     std::optional<acpi::LpcBridge> lpc() const;
