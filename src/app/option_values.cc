@@ -259,13 +259,15 @@ Result<std::string> parse_tpm_socket(std::string_view text) {
     return std::string(text.substr(key.size()));
 }
 
-Result<std::string> parse_acpi_device(std::string_view text) {
-    const std::string_view hid = cut(text, ',').first;
-    // ACPI 6.5, 6.1.5: three or four letters and four hexadecimal digits.
-    if (hid.size() < 7 || hid.size() > 8) {
+Result<AcpiPassthroughOptions> parse_acpi_device(std::string_view text) {
+    const auto [hid, uid] = cut(text, ',');
+    // ACPI 6.5, 6.1.5: three or four letters and four hexadecimal digits; firmware is less strict.
+    const bool plain = std::ranges::all_of(
+        hid, [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z'); });
+    if (hid.size() < 7 || hid.size() > 8 || !plain) {
         return fail("'{}' is no hardware id of ACPI, such as MSFT0101", hid);
     }
-    return std::string(text);
+    return AcpiPassthroughOptions{.hid = std::string(hid), .uid = std::string(uid)};
 }
 
 Result<std::string> parse_software_sram(std::string_view text) {

@@ -34,7 +34,7 @@ base::Result<MmioPassthroughOptions> parse_mmio_range(std::string_view text);
 
 /// --vtpm2: the socket's path.
 base::Result<std::string> parse_tpm_socket(std::string_view text);
-base::Result<std::string> parse_acpi_device(std::string_view text);
+base::Result<AcpiPassthroughOptions> parse_acpi_device(std::string_view text);
 /// --ssram: the same text when every region of it is well formed.
 base::Result<std::string> parse_software_sram(std::string_view text);
 

@@ -1,11 +1,14 @@
 #include "app/passthrough_command.h"
 
 #include <fmt/core.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <string>
 
 #include "app/exit_codes.h"
 #include "passthrough/driver_binding.h"
+#include "passthrough/driver_keeper.h"
 #include "passthrough/host_checks.h"
 #include "passthrough/host_topology.h"
 #include "passthrough/time_measurement.h"
@@ -50,6 +53,11 @@ std::string line_of(const HostTopology& host, const HostFunction& function) {
                     function.iommu_group ? fmt::format("group {}", *function.iommu_group)
                                          : std::string("no group"),
                     interrupts_text(function), time_text(host, function));
+    if (const auto record = passthrough::DriverBinding().record(function)) {
+        text += fmt::format("    taken from {}; `cupule passthrough unbind {}` gives it back\n",
+                            record->driver.empty() ? "nobody" : record->driver,
+                            function.address.text());
+    }
     for (const std::string& obstacle : passthrough::find_obstacles(host, function)) {
         text += fmt::format("    not as it is: {}\n", obstacle);
     }
@@ -65,9 +73,7 @@ int list(const HostTopology& host, const CommandContext& context) {
     return exit_ok;
 }
 
-using Change = base::Result<void> (passthrough::DriverBinding::*)(const HostFunction&) const;
-
-int change_all(const HostTopology& host, std::span<const std::string_view> devices, Change change,
+int change_all(const HostTopology& host, bool bind, std::span<const std::string_view> devices,
                const CommandContext& context) {
     const passthrough::DriverBinding binding;
     int status = exit_ok;
@@ -81,9 +87,23 @@ int change_all(const HostTopology& host, std::span<const std::string_view> devic
                                           word));
             continue;
         }
-        if (const auto done = (binding.*change)(*function); !done) {
+        if (const auto done = bind ? binding.bind(*function) : binding.unbind(*function); !done) {
             status = complain(context, done.error().message);
         }
+    }
+    return status;
+}
+
+/// The process that `cupule run` starts to give devices back (passthrough::DriverKeeper).
+int keep(const CommandContext& context) {
+    // Whoever ends a group of processes does not mean this one: it ends with the run it serves.
+    for (const int number : {SIGHUP, SIGINT, SIGTERM}) {
+        std::signal(number, SIG_IGN);
+    }
+    int status = exit_ok;
+    for (const base::Error& error :
+         passthrough::keep_drivers(STDIN_FILENO, passthrough::DriverBinding())) {
+        status = complain(context, error.message);
     }
     return status;
 }
@@ -96,6 +116,9 @@ int passthrough_command(std::span<const std::string_view> words, const CommandCo
     }
     const std::string_view what = words[0];
     const auto devices = words.subspan(1);
+    if (what == "keep" && devices.empty()) {
+        return keep(context);
+    }
     const bool lists = what == "list";
     if ((!lists && what != "bind" && what != "unbind") || lists != devices.empty()) {
         return complain(context, fmt::format("'{}': {}", what, usage));
@@ -107,10 +130,7 @@ int passthrough_command(std::span<const std::string_view> words, const CommandCo
     if (lists) {
         return list(*host, context);
     }
-    return change_all(
-        *host, devices,
-        what == "bind" ? &passthrough::DriverBinding::bind : &passthrough::DriverBinding::unbind,
-        context);
+    return change_all(*host, what == "bind", devices, context);
 }
 
 }  // namespace cupule::app

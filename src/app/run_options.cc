@@ -180,7 +180,7 @@ class Builder {
                 append(option, text, options.serial_ports, parse_serial(text));
                 return true;
             case OptionId::acpidev_pt:
-                set(option, text, options.acpi_passthrough, parse_acpi_device(text));
+                append(option, text, options.acpi_passthrough, parse_acpi_device(text));
                 return true;
             case OptionId::mmiodev_pt:
                 append(option, text, options.mmio_passthrough, parse_mmio_range(text));

@@ -16,6 +16,7 @@ using machine::LoggerOptions;
 using machine::memory_size_max;
 using machine::memory_size_min;
 using machine::memory_size_unit;
+using machine::AcpiPassthroughOptions;
 using machine::MmioPassthroughOptions;
 using machine::PinnedCpu;
 using machine::SerialOptions;

@@ -19,6 +19,9 @@ inline constexpr std::uint64_t pci_window_32_base = low_ram_end_max;
 inline constexpr std::uint64_t ecam_base = 0xE000'0000;
 inline constexpr std::uint64_t ecam_size = 0x1000'0000;
 inline constexpr std::uint64_t pci_window_32_end = ecam_base;
+/// For devices of the host that are not PCI (acrn-dm's window for MMIO devices).
+inline constexpr std::uint64_t platform_window_base = 0xF000'0000;
+inline constexpr std::uint64_t platform_window_end = 0xFE00'0000;
 inline constexpr std::uint64_t pci_window_64_base = 256 * gib;
 inline constexpr std::uint64_t pci_window_64_end = 512 * gib;
 inline constexpr std::uint64_t pci_ports_base = 0x2000;

@@ -64,6 +64,7 @@ acpi::PlatformDescription describe_platform(const FirmwareFacts& facts) {
     platform.pci.ecam = acpi::Ecam{.base = ecam_base, .bus_first = 0, .bus_last = facts.last_bus};
     platform.pci.routes = facts.intx_routes;
     platform.pci.lpc = facts.lpc;
+    platform.reserved_memory = facts.reserved_memory;
     platform.contributions = facts.contributions;
     platform.extra_tables = facts.extra_tables;
     return platform;

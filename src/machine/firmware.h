@@ -21,6 +21,7 @@ struct FirmwareFacts {
     std::vector<acpi::SerialPort> serial_ports;
     bool suspend_to_ram = true;
     std::vector<acpi::AmlContribution> contributions{};
+    std::vector<acpi::AddressRange> reserved_memory{};
     std::vector<acpi::Table> extra_tables{};
 };
 

@@ -35,12 +35,15 @@ struct PassthroughSlots::Slot {
     std::vector<std::uint8_t> config{};
     std::vector<std::uint8_t> port_config{};
     std::optional<unsigned> group{};
+    /// An earlier run took it and could not give it back.
+    bool left_behind = false;
     std::unique_ptr<passthrough::TimePort> port{};
     std::unique_ptr<passthrough::PassthroughDevice> device{};
     event::Monitor* monitor = nullptr;
 };
 
-PassthroughSlots::PassthroughSlots(const PciDeviceContext& context) : context_(context) {}
+PassthroughSlots::PassthroughSlots(const PciDeviceContext& context, PassthroughHost host)
+    : context_(context), host_(std::move(host)), binding_(host_.root, host_.writer) {}
 
 PassthroughSlots::~PassthroughSlots() {
     slots_.clear();
@@ -50,8 +53,8 @@ PassthroughSlots::~PassthroughSlots() {
 }
 
 base::Result<std::unique_ptr<PassthroughSlots>> PassthroughSlots::create(
-    const std::vector<SlotOptions>& slots, const PciDeviceContext& context) {
-    std::unique_ptr<PassthroughSlots> made(new PassthroughSlots(context));
+    const std::vector<SlotOptions>& slots, const PciDeviceContext& context, PassthroughHost host) {
+    std::unique_ptr<PassthroughSlots> made(new PassthroughSlots(context, std::move(host)));
     for (const SlotOptions& slot : slots) {
         if (slot.device != "passthru") {
             continue;
@@ -98,8 +101,9 @@ base::Result<void> PassthroughSlots::check_host() {
     if (wanted.empty()) {
         return {};
     }
-    CUPULE_TRY_ASSIGN(const auto host, passthrough::HostTopology::read());
+    CUPULE_TRY_ASSIGN(const auto host, passthrough::HostTopology::read(host_.root));
     CUPULE_TRY(passthrough::check_host_functions(host, wanted));
+    CUPULE_TRY(take_functions(host));
     for (const auto& slot : slots_) {
         if (!slot->text.address) {
             continue;
@@ -112,6 +116,32 @@ base::Result<void> PassthroughSlots::check_host() {
         }
     }
     return {};
+}
+
+base::Result<void> PassthroughSlots::take_functions(const passthrough::HostTopology& host) {
+    for (const auto& slot : slots_) {
+        if (!slot->text.address) {
+            continue;
+        }
+        const passthrough::HostFunction& function = *host.find(*slot->text.address);
+        if (passthrough::must_bind(function, slot->text)) {
+            base::log_info("{}: vfio-pci gets it from {} until this run ends",
+                           function.address.text(),
+                           function.driver.empty() ? "nobody" : function.driver);
+            CUPULE_TRY(keep(function.address));
+            CUPULE_TRY(binding_.bind(function, passthrough::BindingTime::until_run_ends));
+        } else if (const auto record = binding_.record(function)) {
+            slot->left_behind = record->time == passthrough::BindingTime::until_run_ends;
+        }
+    }
+    return {};
+}
+
+base::Result<void> PassthroughSlots::keep(const passthrough::HostAddress& address) {
+    if (!keeper_) {
+        CUPULE_TRY_ASSIGN(keeper_, passthrough::DriverKeeper::start(host_.keeper));
+    }
+    return keeper_->add(address);
 }
 
 base::Result<passthrough::VfioContainer*> PassthroughSlots::container() {
@@ -135,6 +165,10 @@ base::Result<std::unique_ptr<passthrough::HostDevice>> PassthroughSlots::open_ho
     CUPULE_TRY_ASSIGN(auto device,
                       passthrough::VfioDevice::open(*domain, *slot.group, slot.text.address->text(),
                                                     reset_choice(slot.text)));
+    if (slot.left_behind) {
+        // It is open now, so no other run has it.
+        CUPULE_TRY(keep(*slot.text.address));
+    }
     return device;
 }
 
@@ -205,6 +239,21 @@ void PassthroughSlots::connect_intx(const pci::IntxRouter& router) {
             slot->device->connect_intx(*gsi);
         }
     }
+}
+
+std::vector<acpi::AmlContribution> PassthroughSlots::contributions() const {
+    using namespace acpi::aml;
+    std::vector<acpi::AmlContribution> all;
+    for (const auto& slot : slots_) {
+        const SlotOptions& place = slot->place;
+        Term body = name("_ADR", integer(std::uint64_t{place.slot} << 16 | place.function));
+        if (slot->port) {
+            body += device("PT00", name("_ADR", integer(0)));
+        }
+        all.push_back({.place = acpi::AmlPlace::pci_host,
+                       .aml = device(fmt::format("P{:02X}{}", place.slot, place.function), body)});
+    }
+    return all;
 }
 
 base::Result<std::vector<acpi::Table>> PassthroughSlots::acpi_tables() const {

@@ -2,13 +2,17 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
+#include "acpi/platform.h"
 #include "acpi/table.h"
 #include "base/error.h"
 #include "machine/pci_devices.h"
 #include "machine/vm_options.h"
 #include "passthrough/dma_domain.h"
+#include "passthrough/driver_binding.h"
+#include "passthrough/driver_keeper.h"
 #include "passthrough/passthrough_device.h"
 #include "passthrough/time_measurement.h"
 #include "passthrough/vfio_container.h"
@@ -17,13 +21,22 @@
 
 namespace cupule::machine {
 
+/// Where the host's devices are looked for, and who gives them back; tests name their own.
+struct PassthroughHost {
+    std::string root{};
+    passthrough::DriverBinding::Writer writer{};
+    std::vector<std::string> keeper = {"/proc/self/exe", "passthrough", "keep"};
+};
+
 /// The slots that ask for `passthru`: the host's functions behind them, the IOMMU domain they
 /// share, and their places on the guest's buses. Control thread.
 class PassthroughSlots {
   public:
-    /// Parses and checks all such slots together; nothing is opened. Errors name the slot.
+    /// Parses and checks all such slots together, then gives to vfio-pci what it may have for the
+    /// time of this run; nothing is opened. Errors name the slot.
     static base::Result<std::unique_ptr<PassthroughSlots>> create(
-        const std::vector<SlotOptions>& slots, const PciDeviceContext& context);
+        const std::vector<SlotOptions>& slots, const PciDeviceContext& context,
+        PassthroughHost host = {});
     ~PassthroughSlots();
 
     /// Opens the host's function of a slot that was checked, and puts it on the bus.
@@ -31,6 +44,8 @@ class PassthroughSlots {
     /// After the router has connected the bus.
     void connect_intx(const pci::IntxRouter& router);
 
+    /// A device in the guest's name space for each slot, by its place: what user tables add to.
+    std::vector<acpi::AmlContribution> contributions() const;
     /// The tables that `dsdt=` names.
     base::Result<std::vector<acpi::Table>> acpi_tables() const;
 
@@ -41,17 +56,24 @@ class PassthroughSlots {
 
   private:
     struct Slot;
-    explicit PassthroughSlots(const PciDeviceContext& context);
+    PassthroughSlots(const PciDeviceContext& context, PassthroughHost host);
 
     base::Result<std::unique_ptr<passthrough::HostDevice>> open_host(const Slot& slot);
     base::Result<passthrough::VfioContainer*> container();
     static base::Result<void> find_model(Slot& slot);
     base::Result<void> check_host();
+    base::Result<void> take_functions(const passthrough::HostTopology& host);
+    /// The function goes back to its driver when this process ends.
+    base::Result<void> keep(const passthrough::HostAddress& address);
     base::Result<void> add(Slot& slot, pci::Bus& root);
     /// What gives the device its time, when the user wants PTM and it can be had.
     static std::optional<passthrough::TimeSource> time_source(const Slot& slot);
 
     PciDeviceContext context_;
+    const PassthroughHost host_;
+    const passthrough::DriverBinding binding_;
+    /// Destroyed last: the devices are closed then.
+    std::unique_ptr<passthrough::DriverKeeper> keeper_;
     /// Destroyed after the devices in it.
     std::unique_ptr<passthrough::VfioContainer> container_;
     bool memory_mapped_ = false;

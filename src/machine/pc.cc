@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "machine/address_map.h"
+#include "machine/platform_passthrough.h"
 
 namespace cupule::machine {
 
@@ -19,6 +20,7 @@ struct Pc::Wiring {
     std::unique_ptr<PlatformDevices> platform;
     std::unique_ptr<SerialPorts> serial;
     std::unique_ptr<PciDevices> pci;
+    std::unique_ptr<PlatformPassthrough> passed;
 };
 
 base::Result<std::unique_ptr<Pc>> Pc::create(const VmOptions& options, PcServices services,
@@ -111,17 +113,24 @@ base::Result<void> Pc::create_devices() {
                                    .options = options_,
                                    .stdio = services_.stdio};
     CUPULE_TRY_ASSIGN(wiring_->pci, PciDevices::create(options_.slots, context, isa_irqs));
+    CUPULE_TRY_ASSIGN(wiring_->passed, PlatformPassthrough::create(options_, *vm_));
     return {};
 }
 
 FirmwareFacts Pc::firmware_facts() const {
+    std::vector<acpi::Table> tables = wiring_->pci->acpi_tables();
+    std::ranges::move(wiring_->passed->tables(), std::back_inserter(tables));
+    std::vector<acpi::AmlContribution> contributions = wiring_->pci->contributions();
+    std::ranges::move(wiring_->passed->contributions(), std::back_inserter(contributions));
     return {.apic_ids = apic_ids_,
             .ioapic_pins = vm_->gsi_count(),
             .intx_routes = wiring_->pci->routes(),
             .lpc = wiring_->pci->lpc(),
             .last_bus = wiring_->pci->last_bus(),
             .serial_ports = wiring_->serial->describe(),
-            .extra_tables = wiring_->pci->acpi_tables()};
+            .contributions = std::move(contributions),
+            .reserved_memory = wiring_->passed->reserved(),
+            .extra_tables = std::move(tables)};
 }
 
 // The life of the machine.

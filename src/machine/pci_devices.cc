@@ -226,6 +226,10 @@ std::uint8_t PciDevices::last_bus() const {
     return impl_->last_bus;
 }
 
+std::vector<acpi::AmlContribution> PciDevices::contributions() const {
+    return impl_->passthrough->contributions();
+}
+
 const std::vector<acpi::Table>& PciDevices::acpi_tables() const {
     return impl_->acpi_tables;
 }

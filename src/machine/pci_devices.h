@@ -58,7 +58,8 @@ class PciDevices {
     std::vector<acpi::PciRoute> routes() const;
     /// The highest bus number that `program` gave.
     std::uint8_t last_bus() const;
-    /// Tables that users add for passed-through devices.
+    /// What the name space says of passed-through devices, and the tables that users add for them.
+    std::vector<acpi::AmlContribution> contributions() const;
     const std::vector<acpi::Table>& acpi_tables() const;
     /// The ISA bridge's place, when there is one.
     std::optional<acpi::LpcBridge> lpc() const;

@@ -80,6 +80,12 @@ struct FirmwareOptions {
     bool write_back = false;
 };
 
+/// `--acpidev_pt`: an ACPI device of the host by its hardware id; `uid` may be empty.
+struct AcpiPassthroughOptions {
+    std::string hid;
+    std::string uid;
+};
+
 /// `--mmiodev_pt`: physical addresses of the host, in bytes.
 struct MmioPassthroughOptions {
     std::uint64_t base = 0;
@@ -118,10 +124,10 @@ struct VmOptions {
     std::vector<SlotOptions> slots;
     /// At most one a port.
     std::vector<SerialOptions> serial_ports;
+    std::vector<AcpiPassthroughOptions> acpi_passthrough;
+    std::vector<MmioPassthroughOptions> mmio_passthrough;
     /// Wishes for devices that come later; each is refused before a machine sees it as long as the
     /// option schema says `planned`.
-    std::string acpi_passthrough;
-    std::vector<MmioPassthroughOptions> mmio_passthrough;
     std::string tpm_socket;
     std::string software_sram;
     bool trusty = false;

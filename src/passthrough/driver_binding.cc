@@ -4,18 +4,33 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
+#include <utility>
 
 #include "base/file_descriptor.h"
+#include "passthrough/host_files.h"
 
 namespace cupule::passthrough {
 namespace {
 
 constexpr const char* bus = "/sys/bus/pci";
 constexpr const char* record_directory = "/run/cupule-passthrough";
+constexpr std::string_view run_mark = "run";
+/// How driver_override spells nothing.
+constexpr std::string_view no_override = "(null)";
+
+base::Result<void> write_file(const std::string& path, const std::string& text) {
+    CUPULE_TRY_ASSIGN(const base::FileDescriptor fd, base::open_file(path, O_WRONLY));
+    if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+        return base::fail_errno(errno, "'{}' does not take '{}'", path, text);
+    }
+    return {};
+}
 
 }  // namespace
+
+DriverBinding::DriverBinding(std::string root, Writer writer)
+    : root_(std::move(root)), write_(writer ? std::move(writer) : Writer(write_file)) {}
 
 std::string DriverBinding::device_path(const HostFunction& function) const {
     return fmt::format("{}{}/devices/{}", root_, bus, function.address.text());
@@ -25,29 +40,41 @@ std::string DriverBinding::record_path(const HostFunction& function) const {
     return fmt::format("{}{}/{}", root_, record_directory, function.address.text());
 }
 
-base::Result<void> DriverBinding::write(const std::string& path, const std::string& text) const {
-    CUPULE_TRY_ASSIGN(const base::FileDescriptor fd, base::open_file(path, O_WRONLY));
-    if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-        return base::fail_errno(errno, "'{}' does not take '{}'", path, text);
+std::optional<BindingRecord> DriverBinding::record(const HostFunction& function) const {
+    const std::string path = record_path(function);
+    if (access(path.c_str(), F_OK) < 0) {
+        return std::nullopt;
     }
-    return {};
+    const std::string text = read_host_bytes(path);
+    std::string_view rest = text;
+    const std::string_view driver = next_line(rest);
+    const std::string_view override_driver = next_line(rest);
+    return BindingRecord{.driver = std::string(driver),
+                         .override_driver = std::string(override_driver),
+                         .time = next_line(rest) == run_mark ? BindingTime::until_run_ends
+                                                             : BindingTime::until_unbound};
 }
 
-base::Result<void> DriverBinding::record(const HostFunction& function) const {
+base::Result<void> DriverBinding::write_record(const HostFunction& function,
+                                               BindingTime time) const {
     const std::string directory = root_ + record_directory;
     if (mkdir(directory.c_str(), 0700) < 0 && errno != EEXIST) {
         return base::fail_errno(errno, "cannot make '{}'", directory);
     }
+    const std::string override_driver = read_host_text(device_path(function) + "/driver_override");
+    const std::string text =
+        fmt::format("{}\n{}\n{}\n", function.driver,
+                    override_driver == no_override ? std::string() : override_driver,
+                    time == BindingTime::until_run_ends ? run_mark : std::string_view());
     CUPULE_TRY_ASSIGN(const base::FileDescriptor fd,
                       base::open_file(record_path(function), O_WRONLY | O_CREAT | O_TRUNC, 0600));
-    const std::string& driver = function.driver;
-    if (::write(fd.get(), driver.data(), driver.size()) != static_cast<ssize_t>(driver.size())) {
+    if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
         return base::fail_errno(errno, "cannot write '{}'", record_path(function));
     }
     return {};
 }
 
-base::Result<void> DriverBinding::bind(const HostFunction& function) const {
+base::Result<void> DriverBinding::bind(const HostFunction& function, BindingTime time) const {
     if (function.driver == "vfio-pci") {
         return {};
     }
@@ -60,34 +87,54 @@ base::Result<void> DriverBinding::bind(const HostFunction& function) const {
         return base::fail("the kernel has no vfio-pci driver: `modprobe vfio-pci`");
     }
     const std::string path = device_path(function);
-    CUPULE_TRY(record(function));
-    CUPULE_TRY(write(path + "/driver_override", "vfio-pci"));
+    CUPULE_TRY(write_record(function, time));
+    const auto before = record(function);
+    CUPULE_TRY(write_(path + "/driver_override", "vfio-pci"));
     if (!function.driver.empty()) {
-        CUPULE_TRY(write(path + "/driver/unbind", function.address.text()));
+        CUPULE_TRY(write_(path + "/driver/unbind", function.address.text()));
     }
-    return write(root_ + bus + "/drivers_probe", function.address.text());
+    const auto probed = write_(root_ + bus + "/drivers_probe", function.address.text());
+    const std::string driver = host_link_name(path + "/driver");
+    if (driver == "vfio-pci") {
+        return {};
+    }
+    CUPULE_TRY(give_back(function, !driver.empty(), before));
+    return base::fail("vfio-pci does not take {}: {}; `dmesg` may say more",
+                      function.address.text(),
+                      probed ? "its probe refused the device" : probed.error().message);
 }
 
 base::Result<void> DriverBinding::unbind(const HostFunction& function) const {
-    if (function.driver != "vfio-pci") {
+    const auto before = record(function);
+    const bool bound = function.driver == "vfio-pci";
+    if (!bound && !(function.driver.empty() && before)) {
         return base::fail("{} is not bound to vfio-pci but to {}", function.address.text(),
                           function.driver.empty() ? "no driver" : function.driver);
     }
-    std::string driver;
-    if (const auto fd = base::open_file(record_path(function), O_RDONLY)) {
-        std::array<char, 64> buffer{};
-        const ssize_t count = ::read(fd->get(), buffer.data(), buffer.size());
-        driver.assign(buffer.data(), count > 0 ? static_cast<std::size_t>(count) : 0);
-    }
+    return give_back(function, bound, before);
+}
+
+base::Result<void> DriverBinding::give_back(const HostFunction& function, bool bound,
+                                            const std::optional<BindingRecord>& record) const {
+    const std::string name = function.address.text();
     const std::string path = device_path(function);
-    CUPULE_TRY(write(path + "/driver_override", "\n"));
-    CUPULE_TRY(write(path + "/driver/unbind", function.address.text()));
-    unlink(record_path(function).c_str());
-    const std::string own = fmt::format("{}{}/drivers/{}/bind", root_, bus, driver);
-    if (!driver.empty() && access(own.c_str(), F_OK) == 0) {
-        return write(own, function.address.text());
+    const bool had_override = record && !record->override_driver.empty();
+    CUPULE_TRY(write_(path + "/driver_override", had_override ? record->override_driver : "\n"));
+    if (bound) {
+        CUPULE_TRY(write_(path + "/driver/unbind", name));
     }
-    return write(root_ + bus + "/drivers_probe", function.address.text());
+    base::Result<void> given{};
+    const std::string own =
+        record ? fmt::format("{}{}/drivers/{}/bind", root_, bus, record->driver) : std::string();
+    if (!record) {
+        given = write_(root_ + bus + "/drivers_probe", name);
+    } else if (!record->driver.empty()) {
+        given = access(own.c_str(), F_OK) == 0 ? write_(own, name)
+                                               : base::Result<void>(base::fail("no such driver"));
+        given = given ? given : write_(root_ + bus + "/drivers_probe", name);
+    }
+    unlink(record_path(function).c_str());
+    return given;
 }
 
 }  // namespace cupule::passthrough

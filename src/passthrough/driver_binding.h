@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 
 #include "base/error.h"
@@ -7,27 +9,54 @@
 
 namespace cupule::passthrough {
 
+/// How long vfio-pci is to have a function.
+enum class BindingTime : std::uint8_t {
+    until_unbound,
+    /// Until the virtual machine ends that takes it (DriverKeeper gives it back).
+    until_run_ends,
+};
+
+/// What a function had before it went to vfio-pci.
+struct BindingRecord {
+    /// Empty: none.
+    std::string driver{};
+    /// What its driver_override said; empty: nothing.
+    std::string override_driver{};
+    BindingTime time = BindingTime::until_unbound;
+};
+
 /// Gives functions of the host to vfio-pci and back (Linux Documentation/ABI/testing/sysfs-bus-pci:
-/// driver_override, unbind, drivers_probe). The driver a function had is kept in a file, so that
-/// any later process can give it back.
+/// driver_override, unbind, drivers_probe). What a function had is kept in a file, so that any
+/// later process can give it back.
 class DriverBinding {
   public:
-    /// Tests name another root than "".
-    explicit DriverBinding(std::string root = {}) : root_(std::move(root)) {}
+    using Writer =
+        std::function<base::Result<void>(const std::string& path, const std::string& text)>;
+
+    /// Tests name another root than "", and are the kernel behind its files.
+    explicit DriverBinding(std::string root = {}, Writer writer = {});
 
     /// Takes the function from its driver and gives it to vfio-pci; nothing happens when that has
-    /// it. The error names what is missing.
-    base::Result<void> bind(const HostFunction& function) const;
-    /// Takes it from vfio-pci and gives it to the driver it had, or to the one that wants it.
+    /// it. Where vfio-pci does not take it, its driver has it again. The error names what is
+    /// missing.
+    base::Result<void> bind(const HostFunction& function,
+                            BindingTime time = BindingTime::until_unbound) const;
+    /// Takes it from vfio-pci and gives it to the driver it had, or to none if it had none; where
+    /// that is not known, to the one that wants it.
     base::Result<void> unbind(const HostFunction& function) const;
+
+    /// Of a function that `bind` took and nobody gave back.
+    std::optional<BindingRecord> record(const HostFunction& function) const;
 
   private:
     std::string device_path(const HostFunction& function) const;
     std::string record_path(const HostFunction& function) const;
-    base::Result<void> write(const std::string& path, const std::string& text) const;
-    base::Result<void> record(const HostFunction& function) const;
+    base::Result<void> write_record(const HostFunction& function, BindingTime time) const;
+    base::Result<void> give_back(const HostFunction& function, bool bound,
+                                 const std::optional<BindingRecord>& record) const;
 
     const std::string root_;
+    const Writer write_;
 };
 
 }  // namespace cupule::passthrough

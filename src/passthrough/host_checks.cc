@@ -47,10 +47,14 @@ bool is_wanted(const std::vector<const SlotText*>& slots, const HostAddress& add
                                [&](const SlotText* slot) { return slot->address == address; });
 }
 
-base::Result<void> check_group(const HostTopology& host, const HostFunction& function) {
+base::Result<void> check_group(const HostTopology& host, const HostFunction& function,
+                               const std::vector<const SlotText*>& slots) {
     std::vector<const HostFunction*> used = host.group(*function.iommu_group);
     std::erase_if(used, [&](const HostFunction* one) {
-        return is_harmless(one->driver) || one->address == function.address;
+        const bool taken = std::ranges::any_of(slots, [&](const SlotText* slot) {
+            return slot->address == one->address && must_bind(*one, *slot);
+        });
+        return taken || is_harmless(one->driver) || one->address == function.address;
     });
     if (used.empty()) {
         return {};
@@ -105,14 +109,13 @@ base::Result<void> check_function(const HostTopology& host, const SlotText& slot
     if (std::ranges::count_if(slots, same) > 1) {
         return base::fail("{} is asked for twice", name);
     }
-    if (function->driver != "vfio-pci") {
-        return base::fail("{} is {}; `cupule passthrough bind {}` prepares it", name,
-                          function->driver.empty()
-                              ? std::string("not bound to vfio-pci")
-                              : fmt::format("in use by the host's driver {}", function->driver),
-                          name);
+    if (function->driver != "vfio-pci" && !must_bind(*function, slot)) {
+        return base::fail(
+            "{} is in use by the host's driver {}; `cupule passthrough bind {}` prepares it, or "
+            "the option bind takes it for as long as the virtual machine runs",
+            name, function->driver, name);
     }
-    CUPULE_TRY(check_group(host, *function));
+    CUPULE_TRY(check_group(host, *function, slots));
     CUPULE_TRY(check_line(host, *function, slot.gsi, slots));
     if (!host.remaps_interrupts() && !slot.unsafe_interrupts) {
         return base::fail(
@@ -125,6 +128,11 @@ base::Result<void> check_function(const HostTopology& host, const SlotText& slot
 }
 
 }  // namespace
+
+bool must_bind(const HostFunction& function, const SlotText& slot) {
+    return function.driver != "vfio-pci" &&
+           (slot.bind || function.driver.empty() || function.driver == "pci-stub");
+}
 
 base::Result<void> check_host_functions(const HostTopology& host,
                                         const std::vector<const SlotText*>& slots) {
@@ -147,7 +155,7 @@ std::vector<std::string> find_obstacles(const HostTopology& host, const HostFunc
     if (!function.iommu_group) {
         obstacles.emplace_back("behind no IOMMU");
     } else {
-        note(check_group(host, function));
+        note(check_group(host, function, {}));
     }
     const SlotText self{.address = function.address};
     note(check_line(host, function, std::nullopt, {&self}));

@@ -1,11 +1,7 @@
 // What is read of the host and said about it, with a host made of files.
 
 #include <gtest/gtest.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <cstdlib>
-#include <fstream>
 #include <string>
 
 #include "passthrough/config_image.h"
@@ -14,87 +10,18 @@
 #include "passthrough/slot_options.h"
 #include "passthrough/software_models.h"
 #include "passthrough/time_measurement.h"
+#include "testing/fake_host.h"
 
 namespace cupule::passthrough {
 namespace {
 
-struct FakeFunction {
-    std::string name;
-    std::string driver{};
-    std::optional<unsigned> group{};
-    unsigned irq = 0;
-    std::uint8_t capability = 0;  // the only one
-    std::uint8_t header_type = 0;
-    std::string bus = "pci0000:00";
-};
+using testing::FakeHost;
 
-/// A directory with the parts of /sys and /proc that are read.
-class FakeHost {
-  public:
-    FakeHost() {
-        char path[] = "/tmp/cupule-host-XXXXXX";
-        root_ = mkdtemp(path);
-        for (const char* part :
-             {"/proc", "/sys", "/sys/bus", "/sys/bus/pci", "/sys/bus/pci/devices", "/sys/devices",
-              "/sys/drivers", "/sys/groups"}) {
-            mkdir((root_ + part).c_str(), 0755);
-        }
-        interrupts(true);
-    }
-    ~FakeHost() {
-        const std::string command = "rm -rf " + root_;
-        EXPECT_EQ(std::system(command.c_str()), 0);
-    }
-    FakeHost(const FakeHost&) = delete;
-    FakeHost& operator=(const FakeHost&) = delete;
-
-    void interrupts(bool remapped) {
-        const std::string chip = remapped ? "IR-IO-APIC" : "IO-APIC";
-        write("/proc/interrupts", "           CPU0\n  9:   0   " + chip +
-                                      "   9-fasteoi   acpi\n 33:   5   " + chip +
-                                      "  20-fasteoi   uhci\nNMI:  0  Non-maskable\n");
-    }
-    void add(const FakeFunction& function) {
-        const std::string bus = "/sys/devices/" + function.bus;
-        mkdir((root_ + bus).c_str(), 0755);
-        const std::string path = bus + "/" + function.name;
-        mkdir((root_ + path).c_str(), 0755);
-        link("../../../devices/" + function.bus + "/" + function.name,
-             "/sys/bus/pci/devices/" + function.name);
-        write(path + "/vendor", "0x8086\n");
-        write(path + "/device", "0x10d3\n");
-        write(path + "/class", "0x020000\n");
-        write(path + "/irq", std::to_string(function.irq) + "\n");
-        std::string config(256, '\0');
-        config[0x06] = 0x10;
-        config[0x0E] = static_cast<char>(function.header_type);
-        config[0x34] = 0x40;
-        config[0x3D] = 1;
-        config[0x40] = static_cast<char>(function.capability);
-        config[255] = '\n';
-        write(path + "/config", config);
-        if (!function.driver.empty()) {
-            link("../../drivers/" + function.driver, path + "/driver");
-        }
-        if (function.group) {
-            link("../../groups/" + std::to_string(*function.group), path + "/iommu_group");
-        }
-    }
-    HostTopology read() const {
-        auto topology = HostTopology::read(root_);
-        EXPECT_TRUE(topology);
-        return std::move(*topology);
-    }
-
-  private:
-    void write(const std::string& path, const std::string& text) {
-        std::ofstream(root_ + path, std::ios::binary) << text;
-    }
-    void link(const std::string& target, const std::string& path) {
-        EXPECT_EQ(symlink(target.c_str(), (root_ + path).c_str()), 0);
-    }
-    std::string root_;
-};
+HostTopology topology_of(const FakeHost& host) {
+    auto topology = HostTopology::read(host.root());
+    EXPECT_TRUE(topology);
+    return std::move(*topology);
+}
 
 constexpr std::uint8_t msix_id = 0x11;
 constexpr std::uint8_t power_id = 0x01;
@@ -110,7 +37,7 @@ std::string verdict(const FakeHost& host, const std::vector<std::string>& texts)
     for (const SlotText& slot : slots) {
         wanted.push_back(&slot);
     }
-    const auto result = check_host_functions(host.read(), wanted);
+    const auto result = check_host_functions(topology_of(host), wanted);
     return result ? "" : result.error().message;
 }
 
@@ -162,7 +89,7 @@ TEST(HostTopology, ReadsWhatSysfsSays) {
               .irq = 33,
               .capability = msix_id,
               .bus = "pci0000:00/0000:00:1c.0"});
-    const HostTopology topology = host.read();
+    const HostTopology topology = topology_of(host);
     ASSERT_EQ(topology.functions().size(), 2U);
     const HostFunction* nic = topology.find({.bus = 1});
     ASSERT_NE(nic, nullptr);
@@ -200,6 +127,17 @@ TEST(HostChecks, NamesTheDriverThatHasTheDevice) {
     EXPECT_NE(verdict(host, {"00/03/0"}).find("behind no IOMMU"), std::string::npos);
 }
 
+TEST(HostChecks, TakesWhatNobodyUsesAndWhatTheUserSays) {
+    FakeHost host;
+    host.add({.name = "0000:00:02.0", .driver = "e1000e", .group = 1, .capability = msix_id});
+    host.add({.name = "0000:00:02.1", .driver = "pci-stub", .group = 1, .capability = msix_id});
+    host.add({.name = "0000:00:03.0", .group = 2, .capability = msix_id});
+    EXPECT_EQ(verdict(host, {"00/03/0"}), "");
+    EXPECT_EQ(verdict(host, {"00/02/0,bind"}), "");
+    EXPECT_EQ(verdict(host, {"00/02/0,bind", "00/02/1"}), "");
+    EXPECT_NE(verdict(host, {"00/02/1"}).find("with 0000:00:02.0 (e1000e)"), std::string::npos);
+}
+
 TEST(HostChecks, NamesTheOthersOfAnIommuGroup) {
     FakeHost host;
     host.add({.name = "0000:00:02.0", .driver = "vfio-pci", .group = 1, .capability = msix_id});
@@ -235,7 +173,7 @@ TEST(HostChecks, WithoutInterruptRemappingTheUserHasToNameTheRisk) {
     host.add({.name = "0000:00:02.0", .driver = "vfio-pci", .group = 1, .capability = msix_id});
     EXPECT_NE(verdict(host, {"00/02/0"}).find("does not remap interrupts"), std::string::npos);
     EXPECT_EQ(verdict(host, {"00/02/0,unsafe_interrupts"}), "");
-    const HostTopology topology = host.read();
+    const HostTopology topology = topology_of(host);
     EXPECT_EQ(find_obstacles(topology, topology.functions()[0]),
               std::vector<std::string>{"interrupts are not remapped"});
 }

@@ -40,7 +40,8 @@ bool take_flag(std::string_view word, SlotText& slot) {
         bool SlotText::*member;
     };
     constexpr auto flags =
-        std::to_array<Flag>({{"keep_gsi", &SlotText::keep_gsi},
+        std::to_array<Flag>({{"bind", &SlotText::bind},
+                             {"keep_gsi", &SlotText::keep_gsi},
                              {"no_reset", &SlotText::no_reset},
                              {"d3hot_reset", &SlotText::d3hot_reset},
                              {"enable_ptm", &SlotText::enable_ptm},
@@ -80,8 +81,8 @@ base::Result<void> take_option(std::string_view word, std::string_view& rest, Sl
         return {};
     }
     return base::fail(
-        "the option '{}' is not known; there are keep_gsi, no_reset, d3hot_reset, enable_ptm, "
-        "unsafe_interrupts, vmsix_on_msi,BAR, romfile=FILE, dsdt=FILE and irq=N",
+        "the option '{}' is not known; there are bind, keep_gsi, no_reset, d3hot_reset, "
+        "enable_ptm, unsafe_interrupts, vmsix_on_msi,BAR, romfile=FILE, dsdt=FILE and irq=N",
         word);
 }
 

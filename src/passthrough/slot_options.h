@@ -19,6 +19,8 @@ struct SlotText {
     bool no_reset = false;
     bool d3hot_reset = false;
     bool enable_ptm = false;
+    /// Takes the function from the host's driver for as long as the virtual machine runs.
+    bool bind = false;
     /// The host cannot remap interrupts, and the user knows what that means.
     bool unsafe_interrupts = false;
     std::optional<unsigned> msix_on_msi_bar{};

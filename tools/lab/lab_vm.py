@@ -1,5 +1,6 @@
 """The Service VM as a QEMU process: its command line, its channels, its end."""
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 LAB_DIR = os.path.dirname(os.path.realpath(__file__))
 # A soft lockup is reported after two of the thresholds, in seconds: on a loaded machine a virtual CPU may wait long
@@ -29,9 +31,19 @@ def tool(name, *arguments):
     return result.stdout.decode().splitlines()[-1]
 
 
-def disk_devices(spec, index):
+def image_file(path, share):
+    """The file of a disk; a size like 64M makes an empty one that goes with the lab."""
+    if not re.fullmatch("[0-9]+[KMG]", path):
+        return path
+    file = os.path.join(share, f"disk{len(os.listdir(share))}.img")
+    subprocess.run(["truncate", "-s", path, file], check=True)
+    return file
+
+
+def disk_devices(spec, index, share):
     """nvme:FILE or ahci:FILE."""
     kind, separator, path = spec.partition(":")
+    path = image_file(path, share)
     if kind not in ("nvme", "ahci") or not separator:
         raise LabError(f"--disk {spec}: it must be nvme:FILE or ahci:FILE")
     if not os.access(path, os.R_OK | os.W_OK):
@@ -46,14 +58,14 @@ def disk_devices(spec, index):
     ]  # fmt: skip
 
 
-def usb_devices(specs):
+def usb_devices(specs, share):
     """kbd, mouse, tablet, disk:FILE, or any QEMU USB device with its properties."""
     if not specs:
         return []
     arguments = ["-device", "qemu-xhci,id=usb,addr=0x7"]
     for index, spec in enumerate(specs):
         if spec.startswith("disk:"):
-            path = spec.removeprefix("disk:")
+            path = image_file(spec.removeprefix("disk:"), share)
             arguments += ["-drive", f"file={path.replace(',', ',,')},if=none,id=stick{index},format=raw"]
             spec = f"usb-storage,drive=stick{index},serial=stick{index}"
         elif not spec.startswith("usb-"):
@@ -73,6 +85,7 @@ class Vm:
         self.process = None
         self.channels = {}
         self.guest_ends = []
+        self.helpers = []
 
     def channel(self, name):
         """A connected pair: ours goes to `channels`, the other is inherited by QEMU."""
@@ -108,6 +121,40 @@ class Vm:
             answer += b"(QEMU's monitor does not answer)"
         return "\n".join(answer.decode(errors="replace").splitlines())
 
+    def initrd_arguments(self, initrd):
+        if not self.options.tpm:
+            return ["-initrd", initrd, "-append", KERNEL_COMMAND_LINE]
+        # QEMU puts an initrd directly below 160 KiB for the firmware's tables, which need more when there is a TPM: they
+        # would be overwritten.
+        address = 0x4000_0000
+        place = f"initrdmem={address:#x},{os.path.getsize(initrd):#x}"
+        return [
+            "-device", f"loader,file={initrd},addr={address:#x},force-raw=on",
+            "-append", f"{KERNEL_COMMAND_LINE} {place}",
+        ]  # fmt: skip
+
+    def tpm_arguments(self):
+        """Starts swtpm, which ends when QEMU closes its connection."""
+        if not shutil.which("swtpm"):
+            raise LabError("swtpm is missing: run tools/install-deps (package swtpm)")
+        state = tempfile.mkdtemp(prefix="tpm", dir=self.share)
+        control = os.path.join(state, "control")
+        self.helpers.append(
+            subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state}",
+                 "--ctrl", f"type=unixio,path={control}", "--terminate"],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+            )
+        )  # fmt: skip
+        for _ in range(100):
+            if os.path.exists(control):
+                break
+            time.sleep(0.1)
+        return [
+            "-chardev", f"socket,id=tpm,path={control}", "-tpmdev", "emulator,id=tpm0,chardev=tpm",
+            "-device", "tpm-crb,tpmdev=tpm0",
+        ]  # fmt: skip
+
     @staticmethod
     def share_arguments(tag, path, slot, extra=""):
         quoted = path.replace(",", ",,")
@@ -127,13 +174,16 @@ class Vm:
             "-smp", str(options.smp), "-m", str(options.memory), "-display", "none", "-vga", "none",
             "-device", "intel-iommu,intremap=on",
             "-chardev", f"file,id=console,path={self.console_path}", "-serial", "chardev:console",
-            "-kernel", f"{kernel}/vmlinux", "-initrd", tool("initramfs", "service"), "-append", KERNEL_COMMAND_LINE,
+            "-kernel", f"{kernel}/vmlinux",
         ]  # fmt: skip
+        command += self.initrd_arguments(tool("initramfs", "service"))
         for index, model in enumerate(options.nic):
             command += ["-netdev", f"user,id=net{index}", "-device", f"{model},netdev=net{index},addr={2 + index:#x}"]
         for index, spec in enumerate(options.disk):
-            command += disk_devices(spec, index)
-        command += usb_devices(options.usb)
+            command += disk_devices(spec, index, self.share)
+        command += usb_devices(options.usb, self.share)
+        if options.tpm:
+            command += self.tpm_arguments()
         for spec in options.device:
             command += ["-device", spec]
         command += self.share_arguments("host", "/", 0x1C, ",readonly=on,multidevs=remap")
@@ -194,6 +244,9 @@ class Vm:
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
+        for helper in self.helpers:
+            helper.kill()
+            helper.wait()
         for end in self.channels.values():
             end.close()
         shutil.rmtree(self.share, ignore_errors=True)

@@ -1,0 +1,128 @@
+// The slots that ask for devices of the host, on a host made of files: up to where VFIO begins.
+
+#include "machine/passthrough_slots.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "backend/stdio_channel.h"
+#include "hypervisor/fake/fake_vm.h"
+#include "machine/address_map.h"
+#include "machine/parts.h"
+#include "testing/fake_host.h"
+
+namespace cupule::machine {
+namespace {
+
+using cupule::testing::FakeHost;
+
+class NoReset : public io::IoHandler {
+  public:
+    std::uint64_t read(std::uint64_t, unsigned) override { return 0; }
+    void write(std::uint64_t, unsigned, std::uint64_t) override {}
+};
+
+class PassthroughSlotsTest : public ::testing::Test {
+  protected:
+    PassthroughSlotsTest() {
+        host_.add_driver("vfio-pci");
+        host_.add({.name = nic, .driver = "e1000e", .group = 1, .capability = 0x11});
+        auto loop = event::EventLoop::create();
+        auto memory = memory::GuestMemory::create({.pieces = {{.base = {0}, .size = mib}}});
+        if (loop && memory) {
+            loop_ = std::move(*loop);
+            memory_ = std::move(*memory);
+        }
+    }
+    base::Result<std::unique_ptr<PassthroughSlots>> create(const std::vector<std::string>& texts) {
+        std::vector<SlotOptions> slots;
+        for (const std::string& text : texts) {
+            const auto number = static_cast<std::uint8_t>(3 + slots.size());
+            slots.push_back({.slot = number, .device = "passthru", .options = text});
+        }
+        return PassthroughSlots::create(
+            slots, context(),
+            {.root = host_.root(),
+             .writer = [this](const std::string& path,
+                              const std::string& text) { return host_.kernel(path, text); },
+             .keeper = {"/bin/sh", "-c", "cat >> " + host_.root() + "/kept"}});
+    }
+    PciDeviceContext context() {
+        return {.dispatcher = dispatcher_,
+                .interrupts = interrupts_,
+                .parts = parts_,
+                .reset_control = reset_,
+                .reset_monitor = monitor_,
+                .memory = *memory_,
+                .loop = *loop_,
+                .vm = vm_,
+                .options = options_,
+                .stdio = stdio_};
+    }
+    std::string complaint(const std::vector<std::string>& texts) {
+        const auto made = create(texts);
+        return made ? std::string() : made.error().message;
+    }
+    bool says(const std::vector<std::string>& texts, const std::string& expected) {
+        return complaint(texts).find(expected) != std::string::npos;
+    }
+
+    static constexpr const char* nic = "0000:00:02.0";
+    FakeHost host_;
+    std::unique_ptr<event::EventLoop> loop_;
+    std::unique_ptr<memory::GuestMemory> memory_;
+    hypervisor::FakeVm vm_{{.name = "slots", .vcpus = 1}};
+    io::IoDispatcher dispatcher_{1};
+    irq::InterruptRouter interrupts_{vm_};
+    Parts parts_;
+    NoReset reset_;
+    event::Monitor monitor_;
+    VmOptions options_;
+    backend::StdioOwner stdio_{[] {}};
+};
+
+TEST_F(PassthroughSlotsTest, NamesTheSlotOfAWrongOptionOrModel) {
+    EXPECT_TRUE(says({"00/02/0,gpu"}, "-s 3:0,passthru: the option 'gpu' is not known"));
+    EXPECT_TRUE(says({"model:i225", "model:none"}, "-s 4:0,passthru: there is no model 'none'"));
+    EXPECT_EQ(complaint({"model:i225", "model:i225"}), "");
+}
+
+TEST_F(PassthroughSlotsTest, RefusesADeviceInUseAndLeavesItAlone) {
+    EXPECT_TRUE(says({"00/02/0"}, "in use by the host's driver e1000e"));
+    EXPECT_EQ(host_.driver_of(nic), "e1000e");
+    EXPECT_EQ(host_.read("/kept"), "");
+}
+
+TEST_F(PassthroughSlotsTest, TakesADeviceForTheRunAndTellsTheKeeper) {
+    {
+        const auto made = create({"00/02/0,bind"});
+        ASSERT_TRUE(made) << made.error().message;
+        EXPECT_EQ(host_.driver_of(nic), "vfio-pci");
+    }
+    EXPECT_EQ(host_.read("/kept"), "0000:00:02.0\n");
+}
+
+TEST_F(PassthroughSlotsTest, TakesWhatPciStubHolds) {
+    host_.add({.name = "0000:00:05.0", .driver = "pci-stub", .group = 5, .capability = 0x11});
+    EXPECT_EQ(complaint({"00/05/0"}), "");
+    EXPECT_EQ(host_.driver_of("0000:00:05.0"), "vfio-pci");
+}
+
+TEST_F(PassthroughSlotsTest, WhatVfioRefusesKeepsItsDriver) {
+    host_.refusing = "vfio-pci";
+    EXPECT_TRUE(says({"00/02/0,bind"}, "vfio-pci does not take 0000:00:02.0"));
+    EXPECT_EQ(host_.driver_of(nic), "e1000e");
+}
+
+TEST_F(PassthroughSlotsTest, WithoutAKeeperNothingIsTaken) {
+    const auto refused = PassthroughSlots::create(
+        {{.slot = 3, .device = "passthru", .options = "00/02/0,bind"}}, context(),
+        {.root = host_.root(), .writer = {}, .keeper = {"/no/such/program"}});
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message.find("gives devices back"), std::string::npos);
+    EXPECT_EQ(host_.driver_of(nic), "e1000e");
+}
+
+}  // namespace
+}  // namespace cupule::machine

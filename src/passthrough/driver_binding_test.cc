@@ -1,0 +1,138 @@
+// Who gets a function of the host, and who gets it back.
+
+#include "passthrough/driver_binding.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include "base/file_descriptor.h"
+#include "passthrough/driver_keeper.h"
+#include "testing/fake_host.h"
+
+namespace cupule::passthrough {
+namespace {
+
+using testing::FakeHost;
+
+constexpr const char* nic = "0000:00:02.0";
+
+class DriverBindingTest : public ::testing::Test {
+  protected:
+    DriverBindingTest() {
+        host_.add_driver("vfio-pci");
+        host_.add({.name = nic, .driver = "e1000e", .group = 1});
+    }
+    HostFunction function() const {
+        const auto topology = HostTopology::read(host_.root());
+        EXPECT_TRUE(topology);
+        return *topology->find({.device = 2});
+    }
+    std::string driver() const { return host_.driver_of(nic); }
+
+    FakeHost host_;
+    const DriverBinding binding_{host_.root(),
+                                 [this](const std::string& path, const std::string& text) {
+                                     return host_.kernel(path, text);
+                                 }};
+};
+
+TEST_F(DriverBindingTest, GivesAFunctionToVfioAndBackToItsOwnDriver) {
+    host_.natural = "another";
+    ASSERT_TRUE(binding_.bind(function()));
+    EXPECT_EQ(driver(), "vfio-pci");
+    ASSERT_TRUE(binding_.record(function()));
+    EXPECT_EQ(binding_.record(function())->driver, "e1000e");
+    EXPECT_EQ(binding_.record(function())->time, BindingTime::until_unbound);
+    ASSERT_TRUE(binding_.unbind(function()));
+    EXPECT_EQ(driver(), "e1000e");
+    EXPECT_FALSE(binding_.record(function()));
+    EXPECT_TRUE(host_.read(std::string("/sys/bus/pci/devices/") + nic + "/driver_override")
+                    .starts_with("(null)"));
+}
+
+TEST_F(DriverBindingTest, BindingTwiceKeepsTheFirstDriver) {
+    ASSERT_TRUE(binding_.bind(function()));
+    ASSERT_TRUE(binding_.bind(function()));
+    ASSERT_TRUE(binding_.unbind(function()));
+    EXPECT_EQ(driver(), "e1000e");
+}
+
+TEST_F(DriverBindingTest, AFunctionThatHadNoDriverHasNoneAfterwards) {
+    host_.natural = "greedy";
+    host_.add({.name = "0000:00:03.0", .group = 2});
+    const auto other = [this] { return *HostTopology::read(host_.root())->find({.device = 3}); };
+    ASSERT_TRUE(binding_.bind(other()));
+    ASSERT_TRUE(binding_.unbind(other()));
+    EXPECT_EQ(host_.driver_of("0000:00:03.0"), "");
+}
+
+TEST_F(DriverBindingTest, AnOverrideOfTheUserReturns) {
+    const std::string path = std::string("/sys/bus/pci/devices/") + nic + "/driver_override";
+    host_.write(path, "e1000e\n");
+    ASSERT_TRUE(binding_.bind(function()));
+    ASSERT_TRUE(binding_.unbind(function()));
+    EXPECT_TRUE(host_.read(path).starts_with("e1000e"));
+}
+
+TEST_F(DriverBindingTest, WithoutARecordTheDriverThatWantsItGetsIt) {
+    host_.natural = "igb";
+    host_.add({.name = "0000:00:04.0", .driver = "vfio-pci", .group = 3});
+    ASSERT_TRUE(binding_.unbind(*HostTopology::read(host_.root())->find({.device = 4})));
+    EXPECT_EQ(host_.driver_of("0000:00:04.0"), "igb");
+}
+
+TEST_F(DriverBindingTest, WhereVfioRefusesTheOldDriverHasItAgain) {
+    host_.refusing = "vfio-pci";
+    const auto bound = binding_.bind(function());
+    ASSERT_FALSE(bound);
+    EXPECT_NE(bound.error().message.find("vfio-pci does not take 0000:00:02.0"), std::string::npos);
+    EXPECT_EQ(driver(), "e1000e");
+    EXPECT_FALSE(binding_.record(function()));
+}
+
+TEST_F(DriverBindingTest, NamesWhatIsMissing) {
+    const auto unbound = binding_.unbind(function());
+    ASSERT_FALSE(unbound);
+    EXPECT_NE(unbound.error().message.find("not bound to vfio-pci but to e1000e"),
+              std::string::npos);
+    FakeHost bare;
+    bare.add({.name = nic, .driver = "e1000e"});
+    const DriverBinding binding(bare.root());
+    const auto bound = binding.bind(*HostTopology::read(bare.root())->find({.device = 2}));
+    ASSERT_FALSE(bound);
+    EXPECT_NE(bound.error().message.find("modprobe vfio-pci"), std::string::npos);
+}
+
+TEST_F(DriverBindingTest, TheKeeperGivesBackWhatItWasToldWhenItsPipeEnds) {
+    ASSERT_TRUE(binding_.bind(function(), BindingTime::until_run_ends));
+    EXPECT_EQ(binding_.record(function())->time, BindingTime::until_run_ends);
+    host_.write("/pipe", "0000:00:02.0\n0000:00:1f.7\nnonsense\n");
+    const auto pipe = base::open_file(host_.root() + "/pipe", O_RDONLY);
+    ASSERT_TRUE(pipe);
+    EXPECT_TRUE(keep_drivers(pipe->get(), binding_, host_.root()).empty());
+    EXPECT_EQ(driver(), "e1000e");
+}
+
+TEST_F(DriverBindingTest, TheKeeperLeavesAloneWhatWasGivenBackByHand) {
+    host_.write("/pipe", "0000:00:02.0\n");
+    const auto pipe = base::open_file(host_.root() + "/pipe", O_RDONLY);
+    ASSERT_TRUE(pipe);
+    EXPECT_TRUE(keep_drivers(pipe->get(), binding_, host_.root()).empty());
+    EXPECT_EQ(driver(), "e1000e");
+}
+
+TEST_F(DriverBindingTest, TheKeepersProcessHearsOfEachFunctionAndThenTheEnd) {
+    {
+        auto keeper = DriverKeeper::start(
+            {"/bin/sh", "-c",
+             "cat > " + host_.root() + "/heard; echo end >> " + host_.root() + "/heard"});
+        ASSERT_TRUE(keeper) << keeper.error().message;
+        ASSERT_TRUE((*keeper)->add({.device = 2}));
+        ASSERT_TRUE((*keeper)->add({.bus = 1}));
+    }
+    EXPECT_EQ(host_.read("/heard"), "0000:00:02.0\n0000:01:00.0\nend\n");
+    EXPECT_FALSE(DriverKeeper::start({"/no/such/program"}));
+}
+
+}  // namespace
+}  // namespace cupule::passthrough
