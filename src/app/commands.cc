@@ -20,9 +20,9 @@ void complain(const CommandContext& context, std::string_view message) {
     context.complain(fmt::format("cupule: {}\n", message));
 }
 
-int run_command(Words words, const CommandContext& context) {
+int run_command(Words words, const CommandContext& context, bool as_acrn_dm) {
     Problems problems;
-    const RunRequest request = read_run_options(words, context.host, problems);
+    const RunRequest request = read_run_options(words, context.host, problems, as_acrn_dm);
     if (request.action == RunAction::help) {
         context.print(run_help());
         return exit_ok;
@@ -79,7 +79,10 @@ std::string version_line() {
 constexpr Form probe_forms[] = {{"", probe_text}, {"--json", probe_json}};
 constexpr Form device_forms[] = {
     {"", devices_text}, {"--json", devices_json}, {"--markdown", devices_markdown}};
-constexpr Form help_forms[] = {{"", commands_help}, {"--markdown", command_line_markdown}};
+constexpr Form help_forms[] = {{"", commands_help},
+                               {"--help", commands_help},
+                               {"-h", commands_help},
+                               {"--markdown", command_line_markdown}};
 constexpr Form version_forms[] = {{"", version_line}};
 
 constexpr auto command_names = std::to_array<std::string_view>(
@@ -118,7 +121,7 @@ int run_program(Words words, const CommandContext& context) {
     const std::string_view program = words.empty() ? std::string_view{} : words[0];
     const Words rest = words.empty() ? words : words.subspan(1);
     if (program.substr(program.rfind('/') + 1) == "acrn-dm") {
-        return run_command(rest, context);
+        return run_command(rest, context, true);
     }
     if (rest.empty()) {
         complain(context, "a command is missing");
@@ -127,8 +130,15 @@ int run_program(Words words, const CommandContext& context) {
     }
     const std::string_view command = rest[0];
     const Words arguments = rest.subspan(1);
+    const bool wants_help =
+        arguments.size() == 1 && (arguments[0] == "--help" || arguments[0] == "-h");
+    if (const auto text = wants_help ? command_help(command) : std::nullopt;
+        text && command != "run" && command != "help") {
+        context.print(*text);
+        return exit_ok;
+    }
     if (command == "run") {
-        return run_command(arguments, context);
+        return run_command(arguments, context, false);
     }
     if (command == "hsm") {
         return hsm_command(arguments, context);

@@ -82,6 +82,21 @@ TEST(Commands, HelpAndVersionGoToStandardOutput) {
     EXPECT_EQ(call({"cupule", "run", "-h"}).status, 0);
 }
 
+TEST(Commands, EveryCommandAnswersHelp) {
+    for (const std::string_view command :
+         {"run", "hsm", "probe", "devices", "passthrough", "version", "help"}) {
+        for (const std::string_view flag : {"--help", "-h"}) {
+            const Output output = call({"cupule", command, flag});
+            EXPECT_EQ(output.status, 0) << command;
+            EXPECT_EQ(output.errors, "") << command;
+            EXPECT_THAT(output.out, StartsWith("usage: cupule ")) << command;
+        }
+        EXPECT_THAT(call({"cupule", "help"}).out, HasSubstr(fmt::format("\n  {} ", command)));
+    }
+    EXPECT_THAT(call({"cupule", "devices", "--help"}).out,
+                StartsWith("usage: cupule devices [--json|--markdown]\n"));
+}
+
 TEST(Commands, AWordThatIsNoCommandSuggestsTheNearest) {
     EXPECT_THAT(call({"cupule", "porbe"}).errors, HasSubstr("did you mean 'probe'?"));
     EXPECT_EQ(call({"cupule", "porbe"}).status, 1);

@@ -50,8 +50,8 @@ std::string option_text(const OptionInfo& option) {
     if (!option.default_text.empty()) {
         text += fmt::format(" [default: {}]", option.default_text);
     }
-    if (option.status == OptionStatus::inert) {
-        text += fmt::format(" (no effect in this build: {})", option.inert_because);
+    if (option.status == OptionStatus::acrn_only) {
+        text += fmt::format(" (no effect on KVM: {})", option.missing_on_kvm);
     }
     if (option.status == OptionStatus::planned) {
         text += " (not part of this build)";
@@ -62,6 +62,23 @@ std::string option_text(const OptionInfo& option) {
 constexpr OptionGroup groups[] = {
     OptionGroup::machine,    OptionGroup::boot,        OptionGroup::devices, OptionGroup::realtime,
     OptionGroup::life_cycle, OptionGroup::diagnostics, OptionGroup::obsolete};
+
+struct CommandInfo {
+    std::string_view name;
+    std::string_view grammar;
+    std::string_view help;
+};
+
+constexpr CommandInfo commands[] = {
+    {"run", "[OPTION...] NAME", "run a virtual machine; `cupule run --help` lists the options"},
+    {"hsm", "[--device NAME]", "offer ACRN's service module as /dev/NAME (acrn_hsm), on KVM"},
+    {"probe", "[--json]", "what this host can do, and how to mend what it cannot"},
+    {"devices", "[--json|--markdown]", "the devices that `cupule run -s` can name"},
+    {"passthrough", "list | bind DEVICE... | unbind DEVICE...",
+     "the host's PCI devices; give them to vfio-pci and back"},
+    {"version", "", "the version"},
+    {"help", "[--markdown]", "this; with --markdown all options as docs/command_line.md"},
+};
 
 std::string_view status_word(DeviceStatus status) {
     switch (status) {
@@ -81,8 +98,8 @@ std::string_view status_word(OptionStatus status) {
             return "";
         case OptionStatus::ours:
             return "Cupule only";
-        case OptionStatus::inert:
-            return "no effect in this build";
+        case OptionStatus::acrn_only:
+            return "ACRN only";
         case OptionStatus::planned:
             return "not in this build";
         case OptionStatus::ignored:
@@ -108,19 +125,25 @@ std::string code_cell(std::string_view text) {
 }  // namespace
 
 std::string commands_help() {
-    return "usage: cupule COMMAND [...]\n"
-           "\n"
-           "  run [OPTION...] NAME  run a virtual machine; `cupule run --help` lists the options\n"
-           "  hsm [--device NAME]   offer ACRN's service module as /dev/NAME (acrn_hsm), on KVM\n"
-           "  probe [--json]        what this host can do, and how to mend what it cannot\n"
-           "  devices [--json|--markdown]\n"
-           "                        the devices that `cupule run -s` can name\n"
-           "  passthrough list | bind DEVICE... | unbind DEVICE...\n"
-           "                        the host's PCI devices; give them to vfio-pci and back\n"
-           "  version               the version\n"
-           "  help [--markdown]     this; with --markdown all options as docs/command_line.md\n"
-           "\n"
-           "Called by the name acrn-dm the program is `cupule run`.\n";
+    std::string text = "usage: cupule COMMAND [...]\n\n";
+    for (const CommandInfo& command : commands) {
+        const std::string head = fmt::format("{} {}", command.name, command.grammar);
+        // What is too long for the column stands alone.
+        text += head.size() <= 21 ? fmt::format("  {:<21} {}\n", head, command.help)
+                                  : fmt::format("  {}\n{:<24}{}\n", head, "", command.help);
+    }
+    return text + "\nEach takes --help. Called by the name acrn-dm the program is `cupule run`.\n";
+}
+
+std::optional<std::string> command_help(std::string_view name) {
+    for (const CommandInfo& command : commands) {
+        if (command.name == name) {
+            const std::string blank = command.grammar.empty() ? "" : " ";
+            return fmt::format("usage: cupule {}{}{}\n\n{}\n", name, blank, command.grammar,
+                               command.help);
+        }
+    }
+    return std::nullopt;
 }
 
 std::string run_help() {
@@ -173,10 +196,10 @@ std::string command_line_markdown() {
                                 cell(option.help), status_word(option.status));
         }
     }
-    text += "\n## Taken with a warning, without effect in this build\n\n";
+    text += "\n## On KVM taken with a warning, without effect\n\n";
     for (const OptionInfo& option : option_schema()) {
-        if (option.status == OptionStatus::inert) {
-            text += fmt::format("- `--{}`: {}.\n", option.long_name, option.inert_because);
+        if (option.status == OptionStatus::acrn_only) {
+            text += fmt::format("- `--{}`: {}.\n", option.long_name, option.missing_on_kvm);
         }
     }
     text += "\n## Where this differs from acrn-dm on purpose\n\n";

@@ -15,8 +15,6 @@ using Id = OptionId;
 constexpr auto flag = OptionArgument::none;
 constexpr auto value = OptionArgument::required;
 
-constexpr std::string_view no_virtio = "it concerns virtio devices, and there are none";
-
 // clang-format off
 constexpr auto schema = std::to_array<OptionInfo>({
     {Id::memsize, "memsize", 'm', value, "SIZE(K|M|G)", "256M", machine, live, 64,
@@ -61,25 +59,30 @@ constexpr auto schema = std::to_array<OptionInfo>({
      "hand a range of the host's physical addresses to the guest, at the next free page from 0xf0000000, on KVM",
      "as many ranges as fit (acrn-dm has two); a malformed range is an error (acrn-dm goes on with an empty device)"},
     {Id::vtpm2, "vtpm2", 0, value, "sock_path=SOCKET", "", devices, planned, 64, "TPM 2.0, emulated by swtpm", ""},
-    {Id::windows, "windows", 0, flag, "", "", devices, inert, 64, "virtio devices with the ids that signed Windows drivers look for", "",
-     no_virtio},
+    {Id::windows, "windows", 0, flag, "", "", devices, live, 64,
+     "virtio disks, network cards and input devices with the subsystem vendor that signed Windows drivers look for (108E)", ""},
     {Id::virtio_msi, "virtio_msi", 0, flag, "", "", devices, live, 64, "virtio devices with MSI and without MSI-X", ""},
     {Id::enable_trusty, "enable_trusty", 0, flag, "", "", devices, planned, 64, "secure world for Trusty OS", ""},
-    {Id::rtvm, "rtvm", 0, flag, "", "", realtime, inert, 64, "real-time virtual machine; implies --lapic_pt",
-     "on KVM a warning, and the guest runs as any other", "KVM runs the guest as any other, with a virtual local APIC"},
-    {Id::lapic_pt, "lapic_pt", 0, flag, "", "", realtime, inert, 64, "local APIC passed through; needs --rtvm", "on KVM a warning, whether --rtvm is there or not",
-     "on KVM the guest's local APIC is always virtual"},
+    {Id::rtvm, "rtvm", 0, flag, "", "", realtime, acrn_only, 64, "real-time virtual machine; implies --lapic_pt",
+     "on KVM a warning, and the guest runs as any other", "it runs the guest as any other, with a virtual local APIC"},
+    {Id::lapic_pt, "lapic_pt", 0, flag, "", "", realtime, acrn_only, 64, "local APIC passed through; needs --rtvm", "on KVM a warning, whether --rtvm is there or not",
+     "the guest's local APIC is always virtual"},
     {Id::virtio_poll, "virtio_poll", 0, value, "NS", "off", realtime, live, 64,
      "look for work in the virtqueues of disks for up to NS nanoseconds before sleeping, 1 to 10000000",
      "looks only as long as it has paid off lately, and right after work (acrn-dm polls every queue by a timer of NS)"},
     {Id::ssram, "ssram", 0, value, "REGION[;REGION...] with L(2|3),vcpu=(all|N,...),size=SIZE(K|M)", "", realtime, planned, 64,
      "software SRAM: cache ways for the guest",
      "without a value it is an error that says so (in acrn-dm a bare --ssram swallows the next option)"},
-    {Id::intr_monitor, "intr_monitor", 0, value, "THRESHOLD/S,PERIOD_S,DELAY_MS,DURATION_MS", "off", life_cycle, inert, 64,
+    {Id::intr_monitor, "intr_monitor", 0, value, "THRESHOLD/S,PERIOD_S,DELAY_MS,DURATION_MS", "off", life_cycle, acrn_only, 64,
      "slow down interrupts of passed-through devices that come faster than the threshold", "",
      "it concerns passed-through devices, and there are none"},
-    {Id::cmd_monitor, "cmd_monitor", 0, value, "SOCKET", "off", life_cycle, inert, 64, "take JSON commands on a Unix socket", "",
-     "nothing listens on the socket yet"},
+    {Id::cmd_monitor, "cmd_monitor", 0, value, "SOCKET", "off", life_cycle, live, 64,
+     "take JSON commands on a Unix socket, and send VM events to clients that register",
+     "four clients at once and each may get events (acrn-dm: one); stop, reset, suspend, resume and query beside "
+     "acrn-dm's commands; a path that cannot be listened on is an error"},
+    {Id::mngr, "mngr", 0, value, "DIRECTORY|off", "/run/acrn/mngr as acrn-dm and on ACRN, else off", life_cycle, ours, 64,
+     "where the socket is by which acrnctl and acrnd list and control the virtual machine; see docs/control.md",
+     "acrn-dm always has it"},
     {Id::grace, "grace", 0, value, "SECONDS", "60", life_cycle, ours, 64,
      "how long SIGTERM's power button waits for the guest, 0 to 86400", ""},
     {Id::exit_codes, "exit-codes", 0, value, "acrn|distinct", "acrn", life_cycle, ours, 64,
@@ -130,15 +133,15 @@ constexpr bool ids_match_places() {
 }
 static_assert(ids_match_places());
 
-constexpr bool inert_options_say_why() {
+constexpr bool acrn_only_options_say_why() {
     for (const OptionInfo& option : schema) {
-        if ((option.status == inert) == option.inert_because.empty()) {
+        if ((option.status == acrn_only) == option.missing_on_kvm.empty()) {
             return false;
         }
     }
     return true;
 }
-static_assert(inert_options_say_why());
+static_assert(acrn_only_options_say_why());
 
 }  // namespace
 

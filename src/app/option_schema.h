@@ -34,6 +34,7 @@ enum class OptionId : std::uint8_t {
     ssram,
     intr_monitor,
     cmd_monitor,
+    mngr,
     grace,
     exit_codes,
     on_crash,
@@ -75,8 +76,8 @@ enum class OptionStatus : std::uint8_t {
     live,
     /// Cupule's own.
     ours,
-    /// acrn-dm's; the value is checked, then a warning says why it has no effect in this build.
-    inert,
+    /// acrn-dm's; on KVM the value is checked, then a warning says what does not happen there.
+    acrn_only,
     /// acrn-dm's; the grammar is checked, then an error says that this build lacks the thing.
     planned,
     /// Taken with a warning, without effect.
@@ -102,8 +103,8 @@ struct OptionInfo {
     std::string_view help;
     /// Where this differs from acrn-dm on purpose; empty: it does not.
     std::string_view differs;
-    /// Of an inert option: why, to go behind "has no effect in this build: "; else empty.
-    std::string_view inert_because{};
+    /// Of an option of ACRN's alone: why, to go behind "has no effect on KVM: "; else empty.
+    std::string_view missing_on_kvm{};
 };
 
 std::span<const OptionInfo> option_schema();

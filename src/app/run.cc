@@ -14,6 +14,8 @@
 #include "base/file_descriptor.h"
 #include "base/log.h"
 #include "boot/loader.h"
+#include "control/control.h"
+#include "control/pc_commands.h"
 #include "event/event_loop.h"
 #include "hypervisor/acrn/acrn_vm.h"
 #include "hypervisor/kvm/kvm_vm.h"
@@ -160,6 +162,14 @@ base::Result<machine::End> run_pc(const VmOptions& options, boot::GuestLoader lo
     running = pc.get();
     SignalHandling signal_handling(*loop, *pc, options.grace_s);
     CUPULE_TRY(signal_handling.start(signals));
+    control::PcCommands commands(*pc, on_kvm || !options.realtime);
+    CUPULE_TRY_ASSIGN(const auto control,
+                      control::Control::create({.vm_name = options.name,
+                                                .manager_directory = options.manager_directory,
+                                                .manager_required = options.manager_required,
+                                                .command_socket = options.command_socket},
+                                               *loop, commands));
+    pc->set_guest_events(control.get());
     return pc->run();
 }
 

@@ -5,6 +5,7 @@
 #include "app/exit_codes.h"
 #include "app/nearest.h"
 #include "app/text.h"
+#include "control/manager_directory.h"
 #include "machine/device_catalogue.h"
 
 namespace cupule::app {
@@ -230,6 +231,15 @@ void check_life_cycle(VmOptions& options, Problems& problems) {
     }
     // No warning of its own: the schema has one for --lapic_pt on KVM.
     options.lapic_passthrough = options.lapic_passthrough && options.realtime;
+}
+
+void place_manager_socket(const std::string& wish, bool as_acrn_dm, VmOptions& options) {
+    options.manager_required = !wish.empty() && wish != "off";
+    if (options.manager_required) {
+        options.manager_directory = wish;
+    } else if (wish.empty() && (as_acrn_dm || options.hypervisor == Hypervisor::acrn)) {
+        options.manager_directory = control::acrn_manager_directory;
+    }
 }
 
 }  // namespace cupule::app

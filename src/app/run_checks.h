@@ -35,4 +35,7 @@ void check_serial_ports(const VmOptions& options, const HostQueries& host, Probl
 /// Hypervisor and real-time flags. Takes `lapic_passthrough` back where it has no effect.
 void check_life_cycle(VmOptions& options, Problems& problems);
 
+/// Where the manager's socket goes: `wish` is the value of --mngr, empty where there is none.
+void place_manager_socket(const std::string& wish, bool as_acrn_dm, VmOptions& options);
+
 }  // namespace cupule::app

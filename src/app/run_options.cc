@@ -19,7 +19,8 @@ using base::Result;
 /// Turns options into VmOptions, one `apply` for each on the command line.
 class Builder {
   public:
-    Builder(const HostQueries& host, Problems& problems) : host_(host), problems_(problems) {}
+    Builder(bool as_acrn_dm, const HostQueries& host, Problems& problems)
+        : as_acrn_dm_(as_acrn_dm), host_(host), problems_(problems) {}
 
     void apply(const OptionInfo& option, const std::string& text) {
         if (option.status == OptionStatus::ignored) {
@@ -31,8 +32,8 @@ class Builder {
                            apply_boot(option, text) || apply_device(option, text) ||
                            apply_diagnostics(option, text);
         CUPULE_ASSERT(known);
-        if (option.status == OptionStatus::inert) {
-            warn_once(option);
+        if (option.status == OptionStatus::acrn_only) {
+            acrn_only_.push_back(&option);
         }
         if (option.status == OptionStatus::planned) {
             problems_.error(exit_failure, "option {}: {} is not part of this build",
@@ -45,6 +46,12 @@ class Builder {
         VmOptions& options = request_.options;
         if (options.realtime) {
             options.lapic_passthrough = true;
+        }
+        place_manager_socket(manager_directory_, as_acrn_dm_, options);
+        if (options.hypervisor != Hypervisor::acrn) {
+            for (const OptionInfo* option : acrn_only_) {
+                warn_once(*option);
+            }
         }
         check_name(options, problems_);
         check_cpus(options, {.count = vcpu_count_, .lapic_ids = lapic_ids_}, host_, problems_);
@@ -59,8 +66,8 @@ class Builder {
     /// One line for an option, however often it comes.
     void warn_once(const OptionInfo& option) {
         if (warned_.insert(option.id).second) {
-            problems_.warning("option {} has no effect in this build: {}", option_display(option),
-                              option.inert_because);
+            problems_.warning("option {} has no effect on KVM: {}", option_display(option),
+                              option.missing_on_kvm);
         }
     }
 
@@ -134,6 +141,9 @@ class Builder {
             case OptionId::exit_codes:
                 choose(option, text, options.exit_codes,
                        {{"acrn", ExitCodes::acrn}, {"distinct", ExitCodes::distinct}});
+                return true;
+            case OptionId::mngr:
+                set(option, text, manager_directory_, not_empty(text));
                 return true;
             default:
                 return false;
@@ -303,11 +313,15 @@ class Builder {
         request_.options.name = positionals[0];
     }
 
+    const bool as_acrn_dm_;
     const HostQueries& host_;
     Problems& problems_;
     RunRequest request_;
+    std::string manager_directory_;
     std::optional<unsigned> vcpu_count_;
     std::vector<std::uint32_t> lapic_ids_;
+    /// Those that warn on KVM; which hypervisor it is may come behind them.
+    std::vector<const OptionInfo*> acrn_only_;
     std::set<OptionId> warned_;
 };
 
@@ -323,8 +337,8 @@ HostQueries host_queries() {
 }
 
 RunRequest read_run_options(std::span<const std::string_view> words, const HostQueries& host,
-                            Problems& problems) {
-    Builder builder(host, problems);
+                            Problems& problems, bool as_acrn_dm) {
+    Builder builder(as_acrn_dm, host, problems);
     const auto apply = [&builder](const OptionInfo& option, const std::string& value) {
         builder.apply(option, value);
     };

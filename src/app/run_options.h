@@ -6,9 +6,9 @@
 #include <string>
 #include <string_view>
 
+#include "app/exit_codes.h"
 #include "app/host_cpus.h"
 #include "app/problem.h"
-#include "app/exit_codes.h"
 #include "app/vm_options.h"
 #include "base/error.h"
 
@@ -35,8 +35,9 @@ struct RunRequest {
 };
 
 /// Reads the words behind `cupule run`. Everything wrong is in `problems`: grammar, values, and
-/// what does not fit together or to this host. Starts nothing and changes nothing.
+/// what does not fit together or to this host. Starts nothing and changes nothing. `as_acrn_dm`:
+/// the program was called by that name.
 RunRequest read_run_options(std::span<const std::string_view> words, const HostQueries& host,
-                            Problems& problems);
+                            Problems& problems, bool as_acrn_dm = false);
 
 }  // namespace cupule::app

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "app/option_schema.h"
+#include "app/run_checks.h"
 
 namespace cupule::app {
 namespace {
@@ -121,6 +122,7 @@ constexpr ValueCase value_cases[] = {
     {OptionId::ssram, "L2,vcpu=0,1,size=4K;L3,vcpu=all,size=2M", "L1", 64},
     {OptionId::intr_monitor, "10000,10,1,100", "10000,10", 64},
     {OptionId::cmd_monitor, "/run/vm.socket", "", 64},
+    {OptionId::mngr, "/tmp/mngr", "", 64},
     {OptionId::grace, "5", "-5", 64},
     {OptionId::exit_codes, "distinct", "bhyve", 64},
     {OptionId::on_crash, "exit", "halt", 64},
@@ -169,7 +171,7 @@ TEST(RunOptions, TakeAGoodValueOfEveryOption) {
             EXPECT_THAT(outcome.errors, IsEmpty()) << word;
         }
         const bool warned = option.status == OptionStatus::ignored ||
-                            option.status == OptionStatus::inert || c.id == OptionId::elf_file;
+                            option.status == OptionStatus::acrn_only || c.id == OptionId::elf_file;
         EXPECT_EQ(outcome.warnings.size(), warned ? 1U : 0U) << word;
     }
     EXPECT_EQ(seen.size(), option_schema().size());
@@ -386,14 +388,35 @@ TEST(RunOptions, TheLastOfARepeatedOptionHolds) {
               std::uint64_t{1} << 30);
 }
 
-TEST(RunOptions, SayOnceForEachOptionWithoutEffectWhyItHasNone) {
-    const Outcome outcome = read_with({"--windows", "--rtvm", "--windows", "--cmd_monitor=/s"});
+TEST(RunOptions, SayOnceForEachOptionOfAcrnsWhatDoesNotHappenOnKvm) {
+    const Outcome outcome = read_with({"--lapic_pt", "--rtvm", "--lapic_pt"});
     EXPECT_THAT(outcome.errors, IsEmpty());
     EXPECT_THAT(outcome.warnings,
-                ElementsAre("option --windows has no effect in this build: it concerns virtio "
-                            "devices, and there are none",
-                            AllOf(HasSubstr("--rtvm"), HasSubstr("virtual local APIC")),
-                            HasSubstr("--cmd_monitor")));
+                ElementsAre("option --lapic_pt has no effect on KVM: the guest's local APIC is "
+                            "always virtual",
+                            AllOf(HasSubstr("--rtvm"), HasSubstr("virtual local APIC"))));
+}
+
+TEST(RunOptions, TakeOptionsOfAcrnsSilentlyOnAcrnWhereverTheHypervisorIsNamed) {
+    const Outcome outcome = read_with({"--rtvm", "--lapic_pt", "--hypervisor", "acrn"});
+    EXPECT_THAT(outcome.errors, IsEmpty());
+    EXPECT_THAT(outcome.warnings, IsEmpty());
+    EXPECT_TRUE(outcome.options().realtime && outcome.options().lapic_passthrough);
+}
+
+TEST(RunOptions, PlaceTheManagersSocketWhereAcrnctlLooksOnlyForAcrnAndAcrnDm) {
+    const auto place = [](const std::string& wish, bool as_acrn_dm, Hypervisor hypervisor) {
+        VmOptions options;
+        options.hypervisor = hypervisor;
+        place_manager_socket(wish, as_acrn_dm, options);
+        return fmt::format("{}{}", options.manager_directory,
+                           options.manager_required ? " required" : "");
+    };
+    EXPECT_EQ(place("", false, Hypervisor::kvm), "");
+    EXPECT_EQ(place("", true, Hypervisor::kvm), "/run/acrn/mngr");
+    EXPECT_EQ(place("", false, Hypervisor::acrn), "/run/acrn/mngr");
+    EXPECT_EQ(place("off", true, Hypervisor::acrn), "");
+    EXPECT_EQ(place("/tmp/m", false, Hypervisor::kvm), "/tmp/m required");
 }
 
 TEST(RunOptions, TakeAcrnWithItsDevice) {

@@ -11,6 +11,27 @@ namespace cupule::base {
 /// Twice the width, for products that would overflow (an extension both compilers have).
 __extension__ typedef unsigned __int128 Uint128;
 
+/// Sums, differences and products modulo 2^width, where that is what is meant: sequence numbers,
+/// counters, values that guests choose. Elsewhere the sanitizers take a wrap for a fault.
+template <std::integral T>
+constexpr T wrapping_add(T left, T right) {
+    T result{};
+    static_cast<void>(__builtin_add_overflow(left, right, &result));
+    return result;
+}
+template <std::integral T>
+constexpr T wrapping_sub(T left, T right) {
+    T result{};
+    static_cast<void>(__builtin_sub_overflow(left, right, &result));
+    return result;
+}
+template <std::integral T>
+constexpr T wrapping_mul(T left, T right) {
+    T result{};
+    static_cast<void>(__builtin_mul_overflow(left, right, &result));
+    return result;
+}
+
 /// A value with only bit `n` set. `n` below 64.
 constexpr std::uint64_t bit(unsigned n) {
     return std::uint64_t{1} << n;

@@ -95,7 +95,7 @@ class EventLoop::LoopTimer : public Timer {
     std::shared_ptr<TimerEntry> entry_;
 };
 
-base::Result<std::unique_ptr<EventLoop>> EventLoop::create() {
+base::Result<std::unique_ptr<EventLoop>> EventLoop::create(std::unique_ptr<Clock> clock) {
     base::FileDescriptor epoll(epoll_create1(EPOLL_CLOEXEC));
     if (!epoll) {
         return base::fail_errno(errno, "cannot create an epoll descriptor");
@@ -111,13 +111,16 @@ base::Result<std::unique_ptr<EventLoop>> EventLoop::create() {
         epoll_ctl(epoll.get(), EPOLL_CTL_ADD, timer.get(), &timer_event) < 0) {
         return base::fail_errno(errno, "cannot watch the event loop's own descriptors");
     }
+    if (!clock) {
+        clock = std::make_unique<SystemClock>();
+    }
     return std::unique_ptr<EventLoop>(
-        new EventLoop(std::move(epoll), std::move(wake), std::move(timer)));
+        new EventLoop(std::move(clock), std::move(epoll), std::move(wake), std::move(timer)));
 }
 
-EventLoop::EventLoop(base::FileDescriptor epoll, base::FileDescriptor wake,
-                     base::FileDescriptor timer)
-    : clock_(std::make_unique<SystemClock>()),
+EventLoop::EventLoop(std::unique_ptr<Clock> clock, base::FileDescriptor epoll,
+                     base::FileDescriptor wake, base::FileDescriptor timer)
+    : clock_(std::move(clock)),
       epoll_(std::move(epoll)),
       wake_(std::move(wake)),
       timer_fd_(std::move(timer)) {}
@@ -235,6 +238,13 @@ void EventLoop::run_watch(std::uint64_t id, std::uint32_t epoll_events) {
     if (entry->alive && entry->in_set) {
         entry->callback(epoll_events);
     }
+}
+
+void EventLoop::clock_jumped() {
+    MutexLock lock(mutex_);
+    const itimerspec at_once{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_nsec = 1}};
+    timerfd_settime(timer_fd_.get(), TFD_TIMER_ABSTIME, &at_once, nullptr);
+    programmed_deadline_ns_ = 1;
 }
 
 void EventLoop::program_timer_fd() {

@@ -34,7 +34,8 @@ class EventLoop {
   public:
     using FdCallback = std::move_only_function<void(std::uint32_t epoll_events)>;
 
-    static base::Result<std::unique_ptr<EventLoop>> create();
+    /// `clock`: nullptr is the host's; a test's must be the host's with jumps forward.
+    static base::Result<std::unique_ptr<EventLoop>> create(std::unique_ptr<Clock> clock = nullptr);
     ~EventLoop();
     EventLoop(const EventLoop&) = delete;
     EventLoop& operator=(const EventLoop&) = delete;
@@ -60,6 +61,8 @@ class EventLoop {
     std::unique_ptr<Timer> make_timer(Monitor& monitor, Callback fired);
 
     const Clock& clock() const { return *clock_; }
+    /// The clock has jumped: timers that are due by now fire in the next turn.
+    void clock_jumped() CUPULE_EXCLUDES(mutex_);
 
   private:
     struct WatchEntry;
@@ -67,7 +70,8 @@ class EventLoop {
     class Watch;
     class LoopTimer;
 
-    EventLoop(base::FileDescriptor epoll, base::FileDescriptor wake, base::FileDescriptor timer);
+    EventLoop(std::unique_ptr<Clock> clock, base::FileDescriptor epoll, base::FileDescriptor wake,
+              base::FileDescriptor timer);
     void run_posted() CUPULE_EXCLUDES(mutex_);
     void run_timers() CUPULE_EXCLUDES(mutex_);
     void run_watch(std::uint64_t id, std::uint32_t epoll_events) CUPULE_EXCLUDES(mutex_);

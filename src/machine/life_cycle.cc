@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/bits.h"
 #include "base/log.h"
 
 namespace cupule::machine {
@@ -11,6 +12,7 @@ void LifeCycle::reset(device::ResetKind kind) {
 }
 
 void LifeCycle::power_off() {
+    tell({.kind = GuestEventKind::power_off});
     request(Wish::end, End{.reason = EndReason::power_off});
 }
 
@@ -25,6 +27,7 @@ void LifeCycle::debug_exit(std::uint32_t value) {
 void LifeCycle::vm_stopped(hypervisor::VmStop reason, const std::string& detail) {
     switch (reason) {
         case hypervisor::VmStop::triple_fault:
+            tell({.kind = GuestEventKind::triple_fault});
             if (on_crash_ == OnCrash::exit) {
                 request(Wish::end, End{.reason = EndReason::guest_crash, .detail = detail});
                 break;
@@ -34,6 +37,7 @@ void LifeCycle::vm_stopped(hypervisor::VmStop reason, const std::string& detail)
             request(Wish::full_reset, std::nullopt);
             break;
         case hypervisor::VmStop::power_off:
+            tell({.kind = GuestEventKind::power_off});
             request(Wish::end, End{.reason = EndReason::power_off});
             break;
         case hypervisor::VmStop::internal_error:
@@ -44,6 +48,33 @@ void LifeCycle::vm_stopped(hypervisor::VmStop reason, const std::string& detail)
 
 void LifeCycle::force_end(EndReason reason, std::string detail) {
     request(Wish::end, End{.reason = reason, .detail = std::move(detail)});
+}
+
+void LifeCycle::clock_set(std::int64_t before_s, std::int64_t delta_s) {
+    {
+        event::MutexLock lock(mutex_);
+        if (clock_change_) {
+            // A guest that sets its clock without end posts no work without end.
+            clock_change_->clock_delta_s =
+                base::wrapping_add(clock_change_->clock_delta_s, delta_s);
+            return;
+        }
+        clock_change_ = GuestEvent{.kind = GuestEventKind::clock_set,
+                                   .clock_before_s = before_s,
+                                   .clock_delta_s = delta_s};
+    }
+    loop_.post([this] {
+        GuestEvent event;
+        {
+            event::MutexLock lock(mutex_);
+            event = *std::exchange(clock_change_, std::nullopt);
+        }
+        control_.guest_event(event);
+    });
+}
+
+void LifeCycle::tell(const GuestEvent& event) {
+    loop_.post([this, event] { control_.guest_event(event); });
 }
 
 void LifeCycle::request(Wish wish, std::optional<End> end) {

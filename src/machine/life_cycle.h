@@ -11,6 +11,7 @@
 #include "event/event_loop.h"
 #include "event/mutex.h"
 #include "hypervisor/vm.h"
+#include "machine/guest_events.h"
 #include "machine/vm_options.h"
 
 namespace cupule::machine {
@@ -51,6 +52,10 @@ class LifeCycle : public device::ResetRequests,
         virtual void reset_machine(device::ResetKind kind) = 0;
         virtual void suspend_machine() = 0;
         virtual void end_machine(const End& end) = 0;
+        /// An alarm of the clock has reached power management.
+        virtual void alarm_rang() {}
+        /// Before the request that follows from it, if any.
+        virtual void guest_event(const GuestEvent& /*event*/) {}
     };
 
     /// `on_crash` says what a triple fault does: a reset in place, as a PC's chip set makes of it,
@@ -65,9 +70,14 @@ class LifeCycle : public device::ResetRequests,
     void suspend_to_ram() override;
     void debug_exit(std::uint32_t value) override;
     void pulse_reset() override { reset(device::ResetKind::full); }
+    /// The guest set its clock; see device::RtcObserver.
+    void clock_set(std::int64_t before_s, std::int64_t delta_s) CUPULE_EXCLUDES(mutex_);
 
     // From the hypervisor, on a vCPU's thread.
     void vm_stopped(hypervisor::VmStop reason, const std::string& detail) override;
+
+    // On the control thread.
+    void alarm_rang() { control_.alarm_rang(); }
 
     // From outside.
     void force_end(EndReason reason, std::string detail);
@@ -83,15 +93,18 @@ class LifeCycle : public device::ResetRequests,
     enum class Wish : std::uint8_t { none, warm_reset, full_reset, suspend, end };
     void request(Wish wish, std::optional<End> end) CUPULE_EXCLUDES(mutex_);
     void carry_out() CUPULE_EXCLUDES(mutex_);
+    void tell(const GuestEvent& event);
 
     event::EventLoop& loop_;
     hypervisor::Vm& vm_;
     Control& control_;
     const OnCrash on_crash_;
-    /// Guards the pending wish. A leaf lock.
+    /// Guards the pending wish and news. A leaf lock.
     mutable event::Mutex mutex_;
     Wish wish_ CUPULE_GUARDED_BY(mutex_) = Wish::none;
     End end_ CUPULE_GUARDED_BY(mutex_);
+    /// What the guest did to its clock and the control thread has not heard of yet.
+    std::optional<GuestEvent> clock_change_ CUPULE_GUARDED_BY(mutex_);
 };
 
 }  // namespace cupule::machine

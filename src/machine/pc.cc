@@ -153,6 +153,9 @@ base::Result<void> Pc::prepare_boot() {
 }
 
 base::Result<void> Pc::start() {
+    if (paused_) {
+        return {};
+    }
     return vm_->start(*dispatcher_, wiring_->life_cycle);
 }
 
@@ -238,6 +241,25 @@ base::Result<void> Pc::reset() {
 void Pc::suspend_machine() {
     base::log_info("{}: suspended to RAM; the power button wakes it", options_.name);
     suspended_ = true;
+    // What happened between the guest's write and now, or was pending before, wakes at once.
+    if (const auto source = wiring_->platform->pending_wake()) {
+        wake(*source);
+    }
+}
+
+void Pc::alarm_rang() {
+    if (!suspended_) {
+        return;
+    }
+    if (const auto source = wiring_->platform->pending_wake()) {
+        wake(*source);
+    }
+}
+
+void Pc::guest_event(const GuestEvent& event) {
+    if (guest_events_ != nullptr) {
+        guest_events_->happened(event);
+    }
 }
 
 base::Result<void> Pc::resume(device::WakeSource source) {
@@ -252,13 +274,60 @@ void Pc::end_machine(const End& end_of_run) {
     end(end_of_run);
 }
 
-void Pc::press_power_button() {
-    if (!suspended_) {
-        wiring_->platform->press_power_button();
-    } else if (const auto result = resume(device::WakeSource::power_button); !result) {
+void Pc::wake(device::WakeSource source) {
+    if (const auto result = resume(source); !result) {
         end({.reason = EndReason::machine_failure,
              .detail = "the machine cannot be woken: " + result.error().message});
     }
+}
+
+void Pc::press_power_button() {
+    if (wiring_->life_cycle.waiting()) {
+        // A machine on its way into sleep would keep the press to itself.
+        services_.loop.post([this] { press_power_button(); });
+        return;
+    }
+    if (end_) {
+        return;
+    }
+    if (const auto result = paused_ ? go_on() : base::Result<void>{}; !result) {
+        return;
+    }
+    if (suspended_) {
+        wake(device::WakeSource::power_button);
+    } else {
+        wiring_->platform->press_power_button();
+    }
+}
+
+void Pc::request_reset() {
+    wiring_->life_cycle.reset(device::ResetKind::full);
+}
+
+base::Result<void> Pc::pause() {
+    if (options_.hypervisor == Hypervisor::acrn) {
+        return base::fail("ACRN cannot let a paused virtual machine run on");
+    }
+    vm_->pause();
+    paused_ = true;
+    return {};
+}
+
+base::Result<void> Pc::go_on() {
+    const bool was_paused = std::exchange(paused_, false);
+    // A request that waits is carried out first, and starts the processors where they shall run.
+    if (end_ || wiring_->life_cycle.waiting()) {
+        return {};
+    }
+    if (suspended_) {
+        return resume(device::WakeSource::other);
+    }
+    const auto result = was_paused ? start() : base::Result<void>{};
+    if (!result) {
+        end({.reason = EndReason::machine_failure,
+             .detail = "the machine cannot go on: " + result.error().message});
+    }
+    return result;
 }
 
 void Pc::force_end(EndReason reason, std::string detail) {

@@ -47,8 +47,21 @@ class Pc : public LifeCycle::Control {
     /// Runs the event loop until the machine has ended.
     base::Result<End> run();
 
-    /// As a person would: the guest decides what follows. Wakes a suspended machine.
+    /// Not owned, outlives the run; nullptr: nobody. Set before `run`.
+    void set_guest_events(GuestEvents* events) { guest_events_ = events; }
+
+    /// As a person would: the guest decides what follows. Wakes a machine that sleeps, and lets a
+    /// paused one run on.
     void press_power_button();
+    /// As the reset button.
+    void request_reset();
+    /// Holds the processors until `go_on`; devices finish what they have begun. ACRN's hypervisor
+    /// cannot let a paused machine run on: an error there.
+    base::Result<void> pause();
+    /// After `pause`, and for a guest that sleeps: it wakes. Nothing otherwise.
+    base::Result<void> go_on();
+    /// Paused or sleeping.
+    bool at_rest() const { return paused_ || suspended_; }
     /// Ends the machine without asking the guest.
     void force_end(EndReason reason, std::string detail);
     /// Somebody waits to change a file that the guest's RAM shows (SIGIO): pauses the machine for
@@ -80,6 +93,8 @@ class Pc : public LifeCycle::Control {
     void start_copying_images();
     base::Result<void> reset();
     base::Result<void> resume(device::WakeSource source);
+    /// As `resume`, where a failure ends the machine.
+    void wake(device::WakeSource source);
     void end(End end);
     void log_statistics() const;
     void start_statistics_timer();
@@ -88,6 +103,8 @@ class Pc : public LifeCycle::Control {
     void reset_machine(device::ResetKind kind) override;
     void suspend_machine() override;
     void end_machine(const End& end) override;
+    void alarm_rang() override;
+    void guest_event(const GuestEvent& event) override;
 
     const VmOptions options_;
     PcServices services_;
@@ -107,7 +124,11 @@ class Pc : public LifeCycle::Control {
     FirmwareAddresses firmware_;
     event::Monitor statistics_monitor_;
     std::unique_ptr<event::Timer> statistics_timer_;
+    GuestEvents* guest_events_ = nullptr;
+    /// The guest sleeps (S3).
     bool suspended_ = false;
+    /// Somebody outside holds the processors: `start` waits for `go_on`.
+    bool paused_ = false;
     std::optional<End> end_;
     /// Makes copies of shown images; first to be destroyed.
     std::unique_ptr<event::ThreadPool> copier_;

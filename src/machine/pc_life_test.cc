@@ -123,7 +123,7 @@ TEST(PcReset, AResetMachineIsLikeAFreshOneButForTheBatteryBackedClock) {
 bool can_write(const PcBench& bench) {
     return base::FileDescriptor(
                ::open(bench.kernel_path().c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC))
-        .get() >= 0;
+               .get() >= 0;
 }
 
 TEST(PcImages, AreFreeForAWriterAfterAPauseAndTheGuestGoesOn) {

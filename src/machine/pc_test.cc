@@ -190,6 +190,25 @@ TEST(PcErrors, ASlotOnAnotherBusIsNamed) {
         "-s 1:3:0,hostbridge: there is only bus 0; name the slot as 3:0");
 }
 
+TEST(PcWindows, SeesItsSignedDriversVendorOnDisksAndNotElsewhere) {
+    for (const bool windows : {false, true}) {
+        VmOptions options = PcBench::default_options();
+        options.windows = windows;
+        options.slots.push_back({.slot = 3, .device = "virtio-blk", .options = "nodisk"});
+        options.slots.push_back({.slot = 4, .device = "virtio-rnd", .options = {}});
+        PcBench bench(options);
+        ASSERT_EQ(bench.error(), "");
+        bench.run({[&] {
+            const auto subsystem = [&](std::uint64_t slot) {
+                bench.vm().write_port(0xCF8, 4, 0x8000'002C | slot << 11);
+                return bench.vm().read_port(0xCFC, 4);
+            };
+            EXPECT_EQ(subsystem(3), windows ? 0x0002'108EU : 0x0002'1AF4U);
+            EXPECT_EQ(subsystem(4), 0x0004'1AF4U);
+        }});
+    }
+}
+
 TEST(PcErrors, TwoDevicesInOneSlotAreNamed) {
     const std::string error = error_with([](VmOptions& options) {
         options.slots.push_back({.slot = 1, .device = "amd_hostbridge", .options = {}});

@@ -1,5 +1,6 @@
 #include "machine/platform_devices.h"
 
+#include <atomic>
 #include <utility>
 #include <vector>
 
@@ -77,9 +78,10 @@ class PlatformDevices::Power {
 class PlatformDevices::Clocks : private device::RtcObserver {
   public:
     Clocks(const device::RamSizes& ram, irq::InterruptRouter& interrupts, event::EventLoop& loop,
-           Power& power, Parts& parts)
+           Power& power, LifeCycle& life_cycle, Parts& parts)
         : loop_(loop),
           power_(power),
+          life_cycle_(life_cycle),
           rtc_monitor_(parts.new_monitor()),
           pit_monitor_(parts.new_monitor()),
           rtc_line_(interrupts.make_level_line({rtc_irq})),
@@ -101,23 +103,37 @@ class PlatformDevices::Clocks : private device::RtcObserver {
                              device::Pit8254::system_control_port_count, pit_.system_control(),
                              pit_monitor_, "pit"));
         // A reboot does not touch the battery: the guest's time and CMOS RAM stay.
-        parts.add("rtc", rtc_, rtc_monitor_, [this] { rtc_.reset_pin(); });
+        parts.add("rtc", rtc_, rtc_monitor_, [this] {
+            rtc_.reset_pin();
+            ++boot_;
+        });
         parts.add("pit", pit_, pit_monitor_);
         return {};
     }
 
   private:
-    void rtc_time_set(std::int64_t /*delta_s*/) override {}
+    void rtc_time_set(std::int64_t before_s, std::int64_t delta_s) override {
+        life_cycle_.clock_set(before_s, delta_s);
+    }
     void rtc_alarm() override {
         // Another device under another lock: by way of the event loop.
-        loop_.post([this] {
-            event::MutexLock lock(power_.pm_monitor);
-            power_.pm.rtc_alarm();
+        loop_.post([this, boot = boot_.load()] {
+            if (boot != boot_.load()) {
+                return;  // The machine was reset meanwhile.
+            }
+            {
+                event::MutexLock lock(power_.pm_monitor);
+                power_.pm.rtc_alarm();
+            }
+            life_cycle_.alarm_rang();
         });
     }
 
     event::EventLoop& loop_;
     Power& power_;
+    LifeCycle& life_cycle_;
+    /// Counts resets, so that an alarm of before is none of after.
+    std::atomic<unsigned> boot_{0};
     event::Monitor& rtc_monitor_;
     event::Monitor& pit_monitor_;
     std::unique_ptr<irq::LevelLine> rtc_line_;
@@ -209,8 +225,8 @@ base::Result<std::unique_ptr<PlatformDevices>> PlatformDevices::create(
     std::unique_ptr<PlatformDevices> devices(new PlatformDevices);
     devices->power_ = std::make_unique<Power>(interrupts, loop, life_cycle, parts);
     CUPULE_TRY(devices->power_->map(dispatcher, parts, options.debug_exit));
-    devices->clocks_ =
-        std::make_unique<Clocks>(options.ram, interrupts, loop, *devices->power_, parts);
+    devices->clocks_ = std::make_unique<Clocks>(options.ram, interrupts, loop, *devices->power_,
+                                                life_cycle, parts);
     CUPULE_TRY(devices->clocks_->map(dispatcher, parts));
     devices->hpet_ = std::make_unique<HighPrecisionTimer>(interrupts, messages, loop,
                                                           devices->clocks_->gates, parts);
@@ -231,6 +247,11 @@ void PlatformDevices::press_power_button() {
 void PlatformDevices::wake(device::WakeSource source) {
     event::MutexLock lock(power_->pm_monitor);
     power_->pm.wake(source);
+}
+
+std::optional<device::WakeSource> PlatformDevices::pending_wake() const {
+    event::MutexLock lock(power_->pm_monitor);
+    return power_->pm.pending_wake();
 }
 
 io::IoHandler& PlatformDevices::reset_control() {

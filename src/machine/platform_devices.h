@@ -2,6 +2,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
@@ -45,6 +46,8 @@ class PlatformDevices {
 
     void press_power_button();
     void wake(device::WakeSource source);
+    /// What should wake a machine that sleeps; see device::AcpiPm::pending_wake.
+    std::optional<device::WakeSource> pending_wake() const;
     /// The reset control register shares its port with PCI configuration mechanism 1.
     io::IoHandler& reset_control();
     event::Monitor& reset_monitor();

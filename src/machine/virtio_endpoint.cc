@@ -25,6 +25,8 @@ void VmEventWiring::unroute(int eventfd) {
 base::Result<void> VirtioEndpoint::connect(std::unique_ptr<virtio::Device> device,
                                            const EndpointContext& context,
                                            virtio::PciTransportModel model) {
+    const std::uint16_t subsystem_vendor_id =
+        virtio_subsystem_vendor(device->id().type, context.options.windows);
     CUPULE_TRY_ASSIGN(transport,
                       virtio::PciTransport::create(std::move(device),
                                                    {.memory = context.memory,
@@ -33,8 +35,16 @@ base::Result<void> VirtioEndpoint::connect(std::unique_ptr<virtio::Device> devic
                                                     .messages = context.vm,
                                                     .wiring = &wiring,
                                                     .msi_only = context.options.virtio_msi_only,
-                                                    .model = model}));
+                                                    .model = model,
+                                                    .subsystem_vendor_id = subsystem_vendor_id}));
     return {};
+}
+
+std::uint16_t virtio_subsystem_vendor(std::uint16_t type, bool windows) {
+    constexpr std::uint16_t oracle_vendor_id = 0x108E;
+    // Virtio 1.3, 5: network card, block device, input device.
+    const bool has_signed_driver = type == 1 || type == 2 || type == 18;
+    return windows && has_signed_driver ? oracle_vendor_id : virtio::pci_layout::vendor_id;
 }
 
 std::vector<std::string> VirtioEndpoint::statistics() const {

@@ -45,6 +45,10 @@ class VirtioEndpoint : public Endpoint {
 /// behind a comma; the last one holds.
 virtio::PciTransportModel take_transport_model(std::string& options);
 
+/// The subsystem vendor of a virtio device by its type: what Windows' signed drivers look for where
+/// the guest is Windows and there is such a driver, as in acrn-dm.
+std::uint16_t virtio_subsystem_vendor(std::uint16_t type, bool windows);
+
 /// "-s 3:0,virtio-net": for errors.
 std::string place_of(const SlotOptions& slot);
 

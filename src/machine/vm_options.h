@@ -142,6 +142,10 @@ struct VmOptions {
     std::optional<InterruptMonitorOptions> interrupt_monitor;
     /// Path of the JSON command socket, empty: none.
     std::string command_socket;
+    /// Directory of the socket that acrnctl looks for, empty: none. `manager_required`: somebody
+    /// asked for it, so that the run fails without it.
+    std::string manager_directory;
+    bool manager_required = false;
 
     /// How long SIGTERM's power button has before the virtual machine is ended.
     std::uint32_t grace_s = 60;

@@ -22,13 +22,13 @@ std::optional<std::uint16_t> legacy_id(std::uint16_t type) {
     return std::nullopt;
 }
 
-pci::Attributes attributes_of(const Device& device, PciTransportModel model) {
+pci::Attributes attributes_of(const Device& device, const PciTransportPowers& powers) {
     const DeviceId id = device.id();
-    const bool modern = model == PciTransportModel::modern;
+    const bool modern = powers.model == PciTransportModel::modern;
     const auto modern_id = static_cast<std::uint16_t>(pci_layout::device_id_base + id.type);
     return {.vendor_id = pci_layout::vendor_id,
             .device_id = modern ? modern_id : legacy_id(id.type).value_or(modern_id),
-            .subsystem_vendor_id = pci_layout::vendor_id,
+            .subsystem_vendor_id = powers.subsystem_vendor_id,
             .subsystem_id = id.type,
             // 4.1.2.1: modern devices are 1 or higher, others 0
             .revision = static_cast<std::uint8_t>(modern ? 1 : 0),
@@ -63,7 +63,7 @@ base::Result<std::unique_ptr<PciTransport>> PciTransport::create(
 PciTransport::PciTransport(std::unique_ptr<virtio::Device> device, const PciTransportPowers& powers)
     : device_(std::move(device)),
       powers_(powers),
-      function_(attributes_of(*device_, powers.model)),
+      function_(attributes_of(*device_, powers)),
       common_(*this, &PciTransport::read_common, &PciTransport::write_common),
       isr_(*this, &PciTransport::read_isr, &PciTransport::write_nothing),
       device_region_(*this, &PciTransport::read_device, &PciTransport::write_device),

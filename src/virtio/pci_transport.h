@@ -52,6 +52,7 @@ struct PciTransportPowers {
     bool msi_only = false;
     /// All but modern: only devices of the types that were there before Virtio 1.0.
     PciTransportModel model = PciTransportModel::modern;
+    std::uint16_t subsystem_vendor_id = pci_layout::vendor_id;
 };
 
 /// A virtio device on a PCI bus: owns the device, its registers and the bells of its queues. All

@@ -176,6 +176,17 @@ void AcpiPm::rtc_alarm() {
     raise_status(event_bit::rtc.mask);
 }
 
+std::optional<WakeSource> AcpiPm::pending_wake() const {
+    const auto events = static_cast<std::uint16_t>(state_.status & state_.enable);
+    if (event_bit::power_button.of(events)) {
+        return WakeSource::power_button;
+    }
+    if (event_bit::sleep_button.of(events)) {
+        return WakeSource::sleep_button;
+    }
+    return event_bit::rtc.of(events) ? std::optional(WakeSource::rtc) : std::nullopt;
+}
+
 void AcpiPm::wake(WakeSource source) {
     std::uint16_t bits = event_bit::wake.mask;
     switch (source) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "base/log.h"
 #include "device/platform/machine_requests.h"
@@ -56,6 +57,9 @@ class AcpiPm : public io::IoHandler, public snapshot::Device {
     void press_power_button();
     void press_sleep_button();
     void rtc_alarm();
+    /// An event that wakes from S3 by ACPI's rules: its status and its enable bit are set
+    /// (4.8.3.2).
+    std::optional<WakeSource> pending_wake() const;
     /// The machine runs again after suspend_to_ram: sets WAK_STS and the source's status.
     void wake(WakeSource source);
 

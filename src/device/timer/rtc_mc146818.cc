@@ -318,12 +318,13 @@ void RtcMc146818::load_time() {
                                std::min(decode_hour(state_.cells[cell_hour]), 23U) * 3600 +
                                std::min(decode(state_.cells[cell_minute]), 59U) * 60 +
                                std::min(decode(state_.cells[cell_second]), 59U);
-    const std::int64_t delta_s = new_s - guest_s();
+    const std::int64_t before_s = guest_s();
+    const std::int64_t delta_s = new_s - before_s;
     const std::int64_t within_second_ns = floor_modulo(guest_ns(), second_ns);
     state_.offset_ns = new_s * second_ns + within_second_ns - clock_.wall_ns();
     state_.update_seen_s = guest_s();
     if (delta_s != 0 && observer_ != nullptr) {
-        observer_->rtc_time_set(delta_s);
+        observer_->rtc_time_set(before_s, delta_s);
     }
 }
 

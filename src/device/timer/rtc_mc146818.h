@@ -24,8 +24,9 @@ struct RamSizes {
 class RtcObserver {
   public:
     virtual ~RtcObserver() = default;
-    /// The guest set its clock: `delta_s` seconds forward (negative: back).
-    virtual void rtc_time_set(std::int64_t delta_s) = 0;
+    /// The guest set its clock, which showed `before_s` (seconds since 1970), `delta_s` seconds
+    /// forward (negative: back).
+    virtual void rtc_time_set(std::int64_t before_s, std::int64_t delta_s) = 0;
     /// An enabled alarm went off (what sets RTC_STS of ACPI's PM1 block).
     virtual void rtc_alarm() = 0;
 };

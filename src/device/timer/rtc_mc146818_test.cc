@@ -31,9 +31,13 @@ struct Bench : RtcObserver {
         rtc.write(0, 1, index);
         rtc.write(1, 1, value);
     }
-    void rtc_time_set(std::int64_t delta_s) override { deltas.push_back(delta_s); }
+    void rtc_time_set(std::int64_t before_s, std::int64_t delta_s) override {
+        befores.push_back(before_s);
+        deltas.push_back(delta_s);
+    }
     void rtc_alarm() override { ++alarms; }
 
+    std::vector<std::int64_t> befores;
     std::vector<std::int64_t> deltas;
     int alarms = 0;
     testing::FakeTimers time;
@@ -110,6 +114,7 @@ TEST(RtcMc146818, TimeStandsStillWhileSetAndIsHeldFromItsRelease) {
     EXPECT_EQ(bench.cell(0x00), 0x35);
     // 13:46:08 at the release became 20:45:30.
     EXPECT_EQ(bench.deltas, std::vector<std::int64_t>{7 * 3600 - 38});
+    EXPECT_EQ(bench.befores.at(0) % 86400, 13 * 3600 + 46 * 60 + 8);
 }
 
 TEST(RtcMc146818, WritingOneCellOfTheRunningTimeMovesOnlyThatCell) {

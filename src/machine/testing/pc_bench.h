@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <deque>
 #include <functional>
@@ -16,6 +17,7 @@
 #include "base/file_descriptor.h"
 #include "boot/testing/image_builder.h"
 #include "event/event_loop.h"
+#include "event/system_clock.h"
 #include "hypervisor/fake/fake_vm.h"
 #include "machine/address_map.h"
 #include "machine/pc.h"
@@ -49,6 +51,16 @@ class KernelFile {
     bool complete_ = false;
 };
 
+/// The host's clock, and what a test has put it forward by.
+class JumpingClock : public event::SystemClock {
+  public:
+    std::uint64_t now_ns() const override {
+        return SystemClock::now_ns() + static_cast<std::uint64_t>(ahead_ns.load());
+    }
+    std::int64_t wall_ns() const override { return SystemClock::wall_ns() + ahead_ns.load(); }
+    std::atomic<std::int64_t> ahead_ns{0};
+};
+
 /// A whole machine on a hypervisor without processors: the test is the guest. What it does between
 /// two turns of the event loop is a step.
 class PcBench {
@@ -70,7 +82,9 @@ class PcBench {
     }
 
     explicit PcBench(VmOptions options = default_options()) {
-        auto loop = event::EventLoop::create();
+        auto clock = std::make_unique<JumpingClock>();
+        clock_ = clock.get();
+        auto loop = event::EventLoop::create(std::move(clock));
         options.kernel = kernel_.path();
         auto loader =
             boot::GuestLoader::open({.kernel = options.kernel, .command_line = options.bootargs});
@@ -99,6 +113,11 @@ class PcBench {
     Pc& pc() { return *pc_; }
     hypervisor::FakeVm& vm() { return *vm_; }
     event::EventLoop& loop() { return *loop_; }
+    /// As if the machine had done nothing for so long.
+    void let_pass(std::int64_t ns) {
+        clock_->ahead_ns += ns;
+        loop_->clock_jumped();
+    }
     std::string kernel_path() const { return kernel_.path(); }
 
     /// Runs the machine, doing each step when what the one before asked for has been carried out;
@@ -148,6 +167,7 @@ class PcBench {
 
     KernelFile kernel_;
     std::string error_;
+    JumpingClock* clock_ = nullptr;  // the loop's
     std::unique_ptr<event::EventLoop> loop_;
     backend::StdioOwner stdio_{[] {}};
     hypervisor::FakeVm* vm_ = nullptr;
