@@ -37,7 +37,8 @@ base::Result<void> serve(const HsmOptions& options) {
     hsm::ServiceParts parts{
         .make_vm =
             [](const hypervisor::VmSpec& spec) -> base::Result<std::unique_ptr<hypervisor::Vm>> {
-            CUPULE_TRY_ASSIGN(auto vm, hypervisor::KvmVm::create(spec, hypervisor::KvmIrqchip::split));
+            CUPULE_TRY_ASSIGN(auto vm,
+                              hypervisor::KvmVm::create(spec, hypervisor::KvmIrqchip::split));
             return vm;
         },
         .cpus = {},
