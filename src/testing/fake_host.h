@@ -6,10 +6,12 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <optional>
 #include <string>
+#include <system_error>
 
 #include "base/error.h"
 
@@ -40,8 +42,9 @@ class FakeHost {
         interrupts(true);
     }
     ~FakeHost() {
-        const std::string command = "rm -rf " + root_;
-        EXPECT_EQ(std::system(command.c_str()), 0);
+        std::error_code error;
+        std::filesystem::remove_all(root_, error);
+        EXPECT_FALSE(error);
     }
     FakeHost(const FakeHost&) = delete;
     FakeHost& operator=(const FakeHost&) = delete;
