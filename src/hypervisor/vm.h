@@ -116,6 +116,12 @@ class Vm : public irq::InterruptController,
     virtual void drive_gsi(std::uint32_t gsi, bool high);
     /// Exits to the device model so far, for statistics.
     virtual std::uint64_t request_count() const = 0;
+    /// The machine has devices of a VFIO group of the host from now on, or no longer: hypervisors
+    /// that share the host's page tables with it care how those devices see caches, and deliver
+    /// interrupts straight to running vCPUs. The group's descriptor is held until it is removed.
+    /// Control thread.
+    virtual base::Result<void> add_device_group(int /*group_fd*/) { return {}; }
+    virtual void remove_device_group(int /*group_fd*/) {}
 };
 
 }  // namespace cupule::hypervisor

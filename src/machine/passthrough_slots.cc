@@ -50,6 +50,9 @@ PassthroughSlots::~PassthroughSlots() {
     if (const auto unmapped = unmap_memory(); !unmapped) {
         base::log_warning("{}", unmapped.error().message);
     }
+    for (const int fd : container_ ? container_->group_descriptors() : std::vector<int>{}) {
+        context_.vm.remove_device_group(fd);
+    }
 }
 
 base::Result<std::unique_ptr<PassthroughSlots>> PassthroughSlots::create(
@@ -151,6 +154,21 @@ base::Result<passthrough::VfioContainer*> PassthroughSlots::container() {
     return container_.get();
 }
 
+base::Result<void> PassthroughSlots::add_group(passthrough::VfioContainer& domain, unsigned group) {
+    const auto before = domain.group_descriptors();
+    CUPULE_TRY(domain.add_group(group));
+    for (const int fd : domain.group_descriptors()) {
+        if (std::ranges::find(before, fd) != before.end()) {
+            continue;
+        }
+        if (const auto told = context_.vm.add_device_group(fd); !told) {
+            base::log_warning("{}; the guest's caches may not be what its devices see",
+                              told.error().message);
+        }
+    }
+    return {};
+}
+
 base::Result<std::unique_ptr<passthrough::HostDevice>> PassthroughSlots::open_host(
     const Slot& slot) {
     if (slot.model) {
@@ -159,7 +177,7 @@ base::Result<std::unique_ptr<passthrough::HostDevice>> PassthroughSlots::open_ho
         return device;
     }
     CUPULE_TRY_ASSIGN(passthrough::VfioContainer* const domain, container());
-    CUPULE_TRY(domain->add_group(*slot.group));
+    CUPULE_TRY(add_group(*domain, *slot.group));
     // All of the guest's memory, before the device can master the bus.
     CUPULE_TRY(map_memory());
     CUPULE_TRY_ASSIGN(auto device,

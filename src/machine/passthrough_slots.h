@@ -60,6 +60,7 @@ class PassthroughSlots {
 
     base::Result<std::unique_ptr<passthrough::HostDevice>> open_host(const Slot& slot);
     base::Result<passthrough::VfioContainer*> container();
+    base::Result<void> add_group(passthrough::VfioContainer& domain, unsigned group);
     static base::Result<void> find_model(Slot& slot);
     base::Result<void> check_host();
     base::Result<void> take_functions(const passthrough::HostTopology& host);

@@ -72,6 +72,14 @@ base::Result<void> VfioContainer::add_group(unsigned group) {
     return {};
 }
 
+std::vector<int> VfioContainer::group_descriptors() const {
+    std::vector<int> descriptors;
+    for (const auto& [number, fd] : groups_) {
+        descriptors.push_back(fd.get());
+    }
+    return descriptors;
+}
+
 base::Result<base::FileDescriptor> VfioContainer::open_device(unsigned group,
                                                               const std::string& name) {
     const auto found = groups_.find(group);

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file_descriptor.h"
@@ -21,6 +22,8 @@ class VfioContainer : public DmaDomain {
     /// Takes an IOMMU group in, all of whose devices must be VFIO's or nobody's; nothing happens
     /// when it is in already.
     base::Result<void> add_group(unsigned group);
+    /// The descriptors of the groups that are in.
+    std::vector<int> group_descriptors() const;
     /// The device's descriptor. `group` was added; `name`: "0000:00:02.0".
     base::Result<base::FileDescriptor> open_device(unsigned group, const std::string& name);
 

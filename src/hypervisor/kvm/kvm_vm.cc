@@ -438,6 +438,35 @@ void KvmVm::unroute(int eventfd) {
 
 // Memory and doorbells.
 
+base::Result<void> KvmVm::add_device_group(int group_fd) {
+    if (!vfio_) {
+        kvm_create_device create{};
+        create.type = KVM_DEV_TYPE_VFIO;
+        if (kvm_ioctl(fd_.get(), KVM_CREATE_DEVICE, &create) < 0) {
+            return base::fail_errno(errno, "KVM has no VFIO device");
+        }
+        vfio_ = base::FileDescriptor(static_cast<int>(create.fd));
+    }
+    kvm_device_attr attribute{};
+    attribute.group = KVM_DEV_VFIO_GROUP;
+    attribute.attr = KVM_DEV_VFIO_GROUP_ADD;
+    attribute.addr = reinterpret_cast<std::uint64_t>(&group_fd);
+    if (kvm_ioctl(vfio_.get(), KVM_SET_DEVICE_ATTR, &attribute) < 0) {
+        return base::fail_errno(errno, "KVM does not take a VFIO group");
+    }
+    return {};
+}
+
+void KvmVm::remove_device_group(int group_fd) {
+    kvm_device_attr attribute{};
+    attribute.group = KVM_DEV_VFIO_GROUP;
+    attribute.attr = KVM_DEV_VFIO_GROUP_DEL;
+    attribute.addr = reinterpret_cast<std::uint64_t>(&group_fd);
+    if (vfio_) {
+        kvm_ioctl(vfio_.get(), KVM_SET_DEVICE_ATTR, &attribute);
+    }
+}
+
 base::Result<void> KvmVm::map(memory::GuestAddress base, std::uint64_t size, std::byte* host,
                               MemoryAccess access) {
     event::MutexLock lock(memory_mutex_);

@@ -36,6 +36,8 @@ class KvmVm : public Vm, private SplitIrqchipHost {
     base::Result<void> reset() override CUPULE_EXCLUDES(routing_mutex_);
     base::Result<void> set_boot_state(const VcpuState& state) override;
     std::uint64_t request_count() const override;
+    base::Result<void> add_device_group(int group_fd) override;
+    void remove_device_group(int group_fd) override;
 
     void set_gsi_level(irq::Gsi gsi, bool asserted) override;
     unsigned gsi_count() const override {
@@ -82,6 +84,8 @@ class KvmVm : public Vm, private SplitIrqchipHost {
     const VmSpec spec_;
     std::unique_ptr<KvmDevice> device_;
     base::FileDescriptor fd_;
+    /// KVM's VFIO device (Linux Documentation/virt/kvm/devices/vfio.rst), once a group needs it.
+    base::FileDescriptor vfio_;
     std::vector<std::unique_ptr<KvmVcpu>> vcpus_;
     std::vector<kvm_irqchip> power_on_chips_;
     /// Empty where the kernel has the chips.
