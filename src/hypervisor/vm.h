@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "hypervisor/interrupt_monitor.h"
 #include "hypervisor/vcpu_state.h"
 #include "io/doorbell.h"
 #include "io/io_request.h"
@@ -116,6 +117,9 @@ class Vm : public irq::InterruptController,
     virtual void drive_gsi(std::uint32_t gsi, bool high);
     /// Exits to the device model so far, for statistics.
     virtual std::uint64_t request_count() const = 0;
+    /// What the hypervisor itself knows of the interrupts of passed-through devices; nullptr:
+    /// nothing. The VM's.
+    virtual InterruptMonitor* interrupt_monitor() { return nullptr; }
 };
 
 }  // namespace cupule::hypervisor
