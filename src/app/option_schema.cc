@@ -73,9 +73,10 @@ constexpr auto schema = std::to_array<OptionInfo>({
     {Id::ssram, "ssram", 0, value, "REGION[;REGION...] with L(2|3),vcpu=(all|N,...),size=SIZE(K|M)", "", realtime, planned, 64,
      "software SRAM: cache ways for the guest",
      "without a value it is an error that says so (in acrn-dm a bare --ssram swallows the next option)"},
-    {Id::intr_monitor, "intr_monitor", 0, value, "THRESHOLD/S,PERIOD_S,DELAY_MS,DURATION_MS", "off", life_cycle, acrn_only, 64,
-     "slow down interrupts of passed-through devices that come faster than the threshold", "",
-     "it concerns passed-through devices, and there are none"},
+    {Id::intr_monitor, "intr_monitor", 0, value, "THRESHOLD/S,PERIOD_S,DELAY_MS,DURATION_MS", "off", life_cycle, live, 64,
+     "slow down interrupts of passed-through devices that come faster than the threshold",
+     "on KVM /proc/interrupts tells how many come, messages are held back and INTx is not, and there is a warning where no "
+     "device is passed through"},
     {Id::cmd_monitor, "cmd_monitor", 0, value, "SOCKET", "off", life_cycle, live, 64,
      "take JSON commands on a Unix socket, and send VM events to clients that register",
      "four clients at once and each may get events (acrn-dm: one); stop, reset, suspend, resume and query beside "

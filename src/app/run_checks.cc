@@ -229,6 +229,12 @@ void check_life_cycle(VmOptions& options, Problems& problems) {
                        "option --hsm '{}' needs '--hypervisor acrn': KVM has no service module",
                        options.hsm_device);
     }
+    if (options.interrupt_monitor && options.hypervisor != Hypervisor::acrn &&
+        count_device(options, "passthru") == 0) {
+        problems.warning(
+            "option --intr_monitor has no effect: no -s passes a device through, and KVM's other "
+            "interrupts are not counted");
+    }
     // No warning of its own: the schema has one for --lapic_pt on KVM.
     options.lapic_passthrough = options.lapic_passthrough && options.realtime;
 }

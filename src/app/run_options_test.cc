@@ -171,7 +171,8 @@ TEST(RunOptions, TakeAGoodValueOfEveryOption) {
             EXPECT_THAT(outcome.errors, IsEmpty()) << word;
         }
         const bool warned = option.status == OptionStatus::ignored ||
-                            option.status == OptionStatus::acrn_only || c.id == OptionId::elf_file;
+                            option.status == OptionStatus::acrn_only ||
+                            c.id == OptionId::elf_file || c.id == OptionId::intr_monitor;
         EXPECT_EQ(outcome.warnings.size(), warned ? 1U : 0U) << word;
     }
     EXPECT_EQ(seen.size(), option_schema().size());
@@ -395,6 +396,13 @@ TEST(RunOptions, SayOnceForEachOptionOfAcrnsWhatDoesNotHappenOnKvm) {
                 ElementsAre("option --lapic_pt has no effect on KVM: the guest's local APIC is "
                             "always virtual",
                             AllOf(HasSubstr("--rtvm"), HasSubstr("virtual local APIC"))));
+}
+
+TEST(RunOptions, SayThatNoInterruptIsMonitoredOnKvmWithoutAPassedThroughDevice) {
+    const char* const monitor = "--intr_monitor=10000,10,1,100";
+    EXPECT_THAT(read_with({monitor}).warnings, ElementsAre(HasSubstr("--intr_monitor")));
+    EXPECT_THAT(read_with({monitor, "--hypervisor=acrn"}).warnings, IsEmpty());
+    EXPECT_THAT(read_with({monitor, "-s", "5,passthru,00/14/0"}).warnings, IsEmpty());
 }
 
 TEST(RunOptions, TakeOptionsOfAcrnsSilentlyOnAcrnWhereverTheHypervisorIsNamed) {

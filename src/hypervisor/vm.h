@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "hypervisor/interrupt_monitor.h"
 #include "hypervisor/vcpu_state.h"
 #include "io/doorbell.h"
 #include "io/io_request.h"
@@ -122,6 +123,9 @@ class Vm : public irq::InterruptController,
     /// Control thread.
     virtual base::Result<void> add_device_group(int /*group_fd*/) { return {}; }
     virtual void remove_device_group(int /*group_fd*/) {}
+    /// What the hypervisor itself knows of the interrupts of passed-through devices; nullptr:
+    /// nothing. The VM's.
+    virtual InterruptMonitor* interrupt_monitor() { return nullptr; }
 };
 
 }  // namespace cupule::hypervisor

@@ -274,6 +274,34 @@ std::vector<acpi::AmlContribution> PassthroughSlots::contributions() const {
     return all;
 }
 
+std::vector<std::string> PassthroughSlots::host_functions() const {
+    std::vector<std::string> names;
+    for (const auto& slot : slots_) {
+        if (slot->text.address) {
+            names.push_back(slot->text.address->text());
+        }
+    }
+    return names;
+}
+
+void PassthroughSlots::hold_interrupts(bool held) {
+    for (const auto& slot : slots_) {
+        if (slot->device) {
+            event::MutexLock lock(*slot->monitor);
+            slot->device->hold_interrupts(held);
+        }
+    }
+}
+
+void PassthroughSlots::let_interrupts_through() {
+    for (const auto& slot : slots_) {
+        if (slot->device) {
+            event::MutexLock lock(*slot->monitor);
+            slot->device->let_interrupts_through();
+        }
+    }
+}
+
 base::Result<std::vector<acpi::Table>> PassthroughSlots::acpi_tables() const {
     std::vector<acpi::Table> tables;
     for (const auto& slot : slots_) {

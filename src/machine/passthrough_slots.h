@@ -46,6 +46,12 @@ class PassthroughSlots {
 
     /// A device in the guest's name space for each slot, by its place: what user tables add to.
     std::vector<acpi::AmlContribution> contributions() const;
+    /// Names of the functions that VFIO has, "0000:03:00.0".
+    std::vector<std::string> host_functions() const;
+    /// Of all slots; see passthrough::InterruptRelay. No monitor held.
+    void hold_interrupts(bool held);
+    void let_interrupts_through();
+
     /// The tables that `dsdt=` names.
     base::Result<std::vector<acpi::Table>> acpi_tables() const;
 

@@ -174,6 +174,7 @@ base::Result<End> Pc::run() {
     CUPULE_TRY(start());
     start_copying_images();
     start_statistics_timer();
+    start_interrupt_monitor();
     services_.loop.run();
     vm_->pause();
     if (options_.statistics_period_s) {
@@ -193,6 +194,32 @@ void Pc::start_statistics_timer() {
         statistics_timer_->start_at(services_.loop.clock().now_ns() + period_ns);
     });
     statistics_timer_->start_at(services_.loop.clock().now_ns() + period_ns);
+}
+
+void Pc::start_interrupt_monitor() {
+    hypervisor::InterruptMonitor* monitor = vm_->interrupt_monitor();
+    if (monitor == nullptr) {
+        monitor = wiring_->pci->interrupt_monitor();
+    }
+    if (!options_.interrupt_monitor || monitor == nullptr) {
+        return;
+    }
+    storm_.emplace(*monitor, *options_.interrupt_monitor);
+    {
+        event::MutexLock lock(storm_monitor_);
+        // Devices have monitors of their own: by way of the loop.
+        storm_timer_ = services_.loop.make_timer(
+            storm_monitor_, [this] { services_.loop.post([this] { watch_interrupts(); }); });
+    }
+    watch_interrupts();
+}
+
+void Pc::watch_interrupts() {
+    const std::uint64_t wait_ns = storm_->step();
+    event::MutexLock lock(storm_monitor_);
+    if (wait_ns != 0) {
+        storm_timer_->start_at(services_.loop.clock().now_ns() + wait_ns);
+    }
 }
 
 void Pc::log_statistics() const {

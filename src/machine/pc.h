@@ -15,6 +15,7 @@
 #include "io/io_trace.h"
 #include "irq/interrupt_router.h"
 #include "machine/firmware.h"
+#include "machine/interrupt_storm.h"
 #include "machine/life_cycle.h"
 #include "machine/memory_layout.h"
 #include "machine/parts.h"
@@ -98,6 +99,8 @@ class Pc : public LifeCycle::Control {
     void end(End end);
     void log_statistics() const;
     void start_statistics_timer();
+    void start_interrupt_monitor();
+    void watch_interrupts();
 
     // LifeCycle::Control
     void reset_machine(device::ResetKind kind) override;
@@ -124,6 +127,9 @@ class Pc : public LifeCycle::Control {
     FirmwareAddresses firmware_;
     event::Monitor statistics_monitor_;
     std::unique_ptr<event::Timer> statistics_timer_;
+    event::Monitor storm_monitor_;
+    std::unique_ptr<event::Timer> storm_timer_;
+    std::optional<InterruptStorm> storm_;
     GuestEvents* guest_events_ = nullptr;
     /// The guest sleeps (S3).
     bool suspended_ = false;

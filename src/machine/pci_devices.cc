@@ -6,6 +6,7 @@
 #include "device/bridge/lpc_bridge.h"
 #include "irq/gsi_allocator.h"
 #include "machine/address_map.h"
+#include "machine/passthrough_interrupts.h"
 #include "machine/passthrough_slots.h"
 #include "machine/pci_device_factories.h"
 #include "pci/bar_allocator.h"
@@ -68,6 +69,7 @@ struct PciDevices::Impl {
     event::Monitor* lpc_monitor = nullptr;
     acpi::LpcBridge lpc_place;
     std::unique_ptr<PassthroughSlots> passthrough;
+    std::unique_ptr<PassthroughInterrupts> passthrough_interrupts;
     std::vector<acpi::Table> acpi_tables;
 };
 
@@ -160,6 +162,7 @@ base::Result<std::unique_ptr<PciDevices>> PciDevices::create(
     auto impl = std::make_unique<Impl>(context);
     CUPULE_TRY(impl->map_config(context));
     CUPULE_TRY_ASSIGN(impl->passthrough, PassthroughSlots::create(slots, context));
+    impl->passthrough_interrupts = std::make_unique<PassthroughInterrupts>(*impl->passthrough);
     CUPULE_TRY_ASSIGN(impl->acpi_tables, impl->passthrough->acpi_tables());
     for (const SlotOptions& slot : slots) {
         CUPULE_TRY(impl->add_slot(slot, context));
@@ -179,12 +182,11 @@ PciDevices::PciDevices(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 PciDevices::~PciDevices() = default;
 
 base::Result<void> PciDevices::program() {
-    CUPULE_TRY_ASSIGN(
-        impl_->last_bus,
-        pci::assign_resources(impl_->root,
-                              {.ports = {pci_ports_base, pci_ports_end - 1},
-                               .memory_32 = {pci_window_32_base, pci_window_32_end - 1},
-                               .memory_64 = {pci_window_64_base, pci_window_64_end - 1}}));
+    CUPULE_TRY_ASSIGN(impl_->last_bus,
+                      pci::assign_resources(
+                          impl_->root, {.ports = {pci_ports_base, pci_ports_end - 1},
+                                        .memory_32 = {pci_window_32_base, pci_window_32_end - 1},
+                                        .memory_64 = {pci_window_64_base, pci_window_64_end - 1}}));
     if (impl_->lpc) {
         event::MutexLock lock(*impl_->lpc_monitor);
         impl_->lpc->program_links(impl_->intx.link_irqs());
@@ -228,6 +230,11 @@ std::uint8_t PciDevices::last_bus() const {
 
 std::vector<acpi::AmlContribution> PciDevices::contributions() const {
     return impl_->passthrough->contributions();
+}
+
+hypervisor::InterruptMonitor* PciDevices::interrupt_monitor() {
+    return impl_->passthrough->host_functions().empty() ? nullptr
+                                                        : impl_->passthrough_interrupts.get();
 }
 
 const std::vector<acpi::Table>& PciDevices::acpi_tables() const {

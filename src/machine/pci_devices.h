@@ -55,6 +55,9 @@ class PciDevices {
     base::Result<void> memory_leaves();
     base::Result<void> memory_returns();
 
+    /// Of the functions of the host that VFIO has; nullptr where there are none.
+    hypervisor::InterruptMonitor* interrupt_monitor();
+
     std::vector<acpi::PciRoute> routes() const;
     /// The highest bus number that `program` gave.
     std::uint8_t last_bus() const;

@@ -1,6 +1,7 @@
 #include "passthrough/interrupt_relay.h"
 
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -107,11 +108,38 @@ void InterruptRelay::enter(Mode mode) {
         base::log_error("{}", enabled.error().message);
         return;
     }
-    // Says again which vectors can send by now.
-    if (mode == Mode::msi) {
+    announce_again();
+}
+
+/// Has the guest's side say again which vectors can send by now.
+void InterruptRelay::announce_again() {
+    if (mode_ == Mode::msi) {
         msi_->set_observer(&msi_observer_);
-    } else {
+    } else if (mode_ == Mode::msix) {
         msix_->set_observer(&msix_observer_);
+    }
+}
+
+void InterruptRelay::hold(bool held) {
+    if (std::exchange(held_, held) == held) {
+        return;
+    }
+    let_through();
+    announce_again();
+}
+
+void InterruptRelay::let_through() {
+    if (mode_ != Mode::msi && mode_ != Mode::msix) {
+        return;
+    }
+    for (unsigned vector = 0; vector < vectors_.size(); ++vector) {
+        const Vector& one = vectors_[vector];
+        std::uint64_t count = 0;
+        // Non-blocking: nothing is read where nothing has come.
+        if (one.eventfd && !one.routed &&
+            ::read(one.eventfd.get(), &count, sizeof count) == sizeof count) {
+            arrived(vector);
+        }
     }
 }
 
@@ -171,13 +199,14 @@ void InterruptRelay::vector_changed(Mode mode, unsigned vector,
     }
     Vector& one = vectors_[vector];
     const int eventfd = one.eventfd.get();
-    const bool routes = message && powers_.events.route_message(eventfd, *message);
+    const bool waits = message && held_;
+    const bool routes = message && !held_ && powers_.events.route_message(eventfd, *message);
     if (one.routed && !routes) {
         powers_.events.unroute(eventfd);
     }
     one.routed = routes;
     // Nobody carries it in: it comes here and becomes pending.
-    one.watch->set_events(routes ? 0U : std::uint32_t{EPOLLIN});
+    one.watch->set_events(routes || waits ? 0U : std::uint32_t{EPOLLIN});
 }
 
 void InterruptRelay::arrived(unsigned vector) {

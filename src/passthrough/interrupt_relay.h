@@ -40,6 +40,11 @@ class InterruptRelay {
     void connect_intx(irq::Gsi gsi);
     /// Brings the host in line with what the guest has chosen, after a write or reset.
     void update();
+    /// While held, messages of the device wait here and go in by `let_through`, one for each vector
+    /// that has any: a storm of them costs the guest little. INTx is left alone: the guest itself
+    /// masks it until it has dealt with one.
+    void hold(bool held);
+    void let_through();
     /// Ends everything, for good: the host's device is going away.
     void stop();
 
@@ -70,6 +75,7 @@ class InterruptRelay {
     void vector_changed(Mode mode, unsigned vector, std::optional<irq::MsiMessage> message);
     bool connect(unsigned vector);
     void arrived(unsigned vector);
+    void announce_again();
 
     Powers powers_;
     pci::Msi* msi_;
@@ -80,6 +86,7 @@ class InterruptRelay {
     std::optional<irq::Gsi> gsi_;
     Mode mode_ = Mode::none;
     bool stopped_ = false;
+    bool held_ = false;
     std::vector<Vector> vectors_;
     base::FileDescriptor resample_;
 };

@@ -60,6 +60,9 @@ class PassthroughDevice : public snapshot::Device, private pci::FunctionEvents {
     HostDevice& host() { return *host_; }
     /// Where INTx leads, when the function has a pin.
     void connect_intx(irq::Gsi gsi) { relay_->connect_intx(gsi); }
+    /// See InterruptRelay.
+    void hold_interrupts(bool held) { relay_->hold(held); }
+    void let_interrupts_through() { relay_->let_through(); }
     /// Guest accesses to BARs that made an exit.
     std::uint64_t trapped_accesses() const;
     /// The host takes the device away: the guest sees it gone, and the host has it back.

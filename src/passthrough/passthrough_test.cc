@@ -217,6 +217,56 @@ TEST_F(Passthrough, AMaskedMsixVectorIsPendingUntilItIsUnmasked) {
     EXPECT_EQ(interrupt(1).size(), 1U);
 }
 
+TEST_F(Passthrough, HeldInterruptsGoInOncePerVectorWhenTheyAreLetThroughAndNoneIsLost) {
+    build(make_i225_model(1, 5));
+    start();
+    program_vector(1, 0x11, false);
+    program_vector(2, 0x22, false);
+    write(msix + 2, 2, 0x8000);
+    const auto hold = [this](bool held) {
+        event::MutexLock lock(monitor_);
+        device_->hold_interrupts(held);
+    };
+    hold(true);
+    for (int i = 0; i < 100; ++i) {
+        EXPECT_TRUE(interrupt(1).empty());
+    }
+    {
+        event::MutexLock lock(monitor_);
+        device_->let_interrupts_through();
+        device_->let_interrupts_through();
+    }
+    EXPECT_EQ(vm_.take_messages(),
+              (std::vector<irq::MsiMessage>{{.address = message_address, .data = 0x11}}));
+    EXPECT_TRUE(interrupt(2).empty());
+    hold(false);
+    EXPECT_EQ(vm_.take_messages(),
+              (std::vector<irq::MsiMessage>{{.address = message_address, .data = 0x22}}));
+    EXPECT_EQ(interrupt(1).size(), 1U);
+    EXPECT_EQ(vm_.deliver_event_interrupts(), 0U);
+}
+
+TEST_F(Passthrough, AVectorThatIsMaskedWhileHeldBecomesPending) {
+    build(make_i225_model(1, 5));
+    start();
+    program_vector(1, 0x11, false);
+    write(msix + 2, 2, 0x8000);
+    {
+        event::MutexLock lock(monitor_);
+        device_->hold_interrupts(true);
+    }
+    EXPECT_TRUE(interrupt(1).empty());
+    vm_.write_memory(table + 16 + 12, 4, 1);
+    loop_->run_once(0);
+    EXPECT_EQ(vm_.read_memory(pending_bits, 4), 2U);
+    {
+        event::MutexLock lock(monitor_);
+        device_->hold_interrupts(false);
+    }
+    vm_.write_memory(table + 16 + 12, 4, 0);
+    EXPECT_EQ(vm_.take_messages().size(), 1U);
+}
+
 TEST_F(Passthrough, WithMsixOffNothingArrives) {
     build(make_i225_model(1, 5));
     start();

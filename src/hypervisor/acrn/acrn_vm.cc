@@ -54,6 +54,7 @@ base::Result<std::unique_ptr<AcrnVm>> AcrnVm::create(const VmSpec& spec, const A
     CUPULE_TRY_ASSIGN(auto page, RequestPage::create());
     std::unique_ptr<AcrnVm> vm(new AcrnVm(std::move(hsm), std::move(page), spec.vcpus));
     CUPULE_TRY(vm->create_vm(spec, options));
+    CUPULE_TRY_ASSIGN(vm->interrupts_, AcrnInterruptMonitor::create(*vm->hsm_));
     vm->find_gsi_count();
     vm->idle_lines();
     return vm;

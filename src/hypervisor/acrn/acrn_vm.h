@@ -12,6 +12,7 @@
 
 #include "event/mutex.h"
 #include "hypervisor/acrn/acrn_abi.h"
+#include "hypervisor/acrn/acrn_interrupt_monitor.h"
 #include "hypervisor/acrn/hsm_port.h"
 #include "hypervisor/acrn/request_page.h"
 #include "hypervisor/vm.h"
@@ -51,6 +52,7 @@ class AcrnVm : public Vm {
     base::Result<void> reset() override CUPULE_EXCLUDES(mutex_);
     base::Result<void> set_boot_state(const VcpuState& state) override;
     std::uint64_t request_count() const override { return requests_.load(); }
+    InterruptMonitor* interrupt_monitor() override { return interrupts_.get(); }
 
     void set_gsi_level(irq::Gsi gsi, bool asserted) override;
     unsigned gsi_count() const override { return gsi_count_; }
@@ -98,6 +100,7 @@ class AcrnVm : public Vm {
 
     const std::unique_ptr<HsmPort> hsm_;
     const std::unique_ptr<RequestPage> page_;
+    std::unique_ptr<AcrnInterruptMonitor> interrupts_;
     const unsigned vcpus_;
     std::uint16_t vm_id_ = 0;
     unsigned gsi_count_ = ioapic_inputs;
