@@ -92,6 +92,7 @@ void RequestSlots::wait_for_answer(unsigned vcpu) {
         } else if (slot.state == io::IoState::processing &&
                    page_->state(vcpu) == ACRN_IOREQ_STATE_COMPLETE) {
             complete(vcpu);
+            ++slot.notifies_owed;
         } else {
             slot.changed.wait_for(mutex_, poll_ns);
         }
@@ -114,6 +115,7 @@ void RequestSlots::resume() {
 void RequestSlots::free_all() {
     event::MutexLock lock(mutex_);
     for (unsigned vcpu = 0; vcpu < vcpus_; ++vcpu) {
+        slots_[vcpu].notifies_owed = 0;
         if (slots_[vcpu].state != io::IoState::free) {
             slots_[vcpu].state = io::IoState::free;
             page_->set_state(vcpu, ACRN_IOREQ_STATE_FREE);
@@ -128,6 +130,7 @@ int RequestSlots::create_client() {
     }
     has_client_ = true;
     for (unsigned vcpu = 0; vcpu < vcpus_; ++vcpu) {
+        slots_[vcpu].notifies_owed = 0;
         if (slots_[vcpu].state == io::IoState::pending) {
             slots_[vcpu].state = io::IoState::processing;
             page_->set_state(vcpu, ACRN_IOREQ_STATE_PROCESSING);
@@ -182,7 +185,10 @@ int RequestSlots::notify(std::uint32_t vcpu) {
     if (vcpu >= vcpus_) {
         return -EINVAL;
     }
-    if (slots_[vcpu].state == io::IoState::processing) {
+    Slot& slot = slots_[vcpu];
+    if (slot.notifies_owed > 0) {
+        --slot.notifies_owed;
+    } else if (slot.state == io::IoState::processing) {
         complete(vcpu);
     }
     return 0;
