@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <iterator>
+#include <thread>
 #include <utility>
 
 #include "base/bits.h"
@@ -84,7 +85,11 @@ void RequestSlots::handle(io::IoRequest& request) {
 }
 
 void RequestSlots::wait_for_answer(unsigned vcpu) {
+    // A client that polls too answers within a few turns of the scheduler; one that has to be woken
+    // needs the processor.
+    constexpr unsigned yields_max = 200;
     constexpr std::uint64_t poll_ns = 2'000;
+    unsigned yields = 0;
     Slot& slot = slots_[vcpu];
     while (slot.state != io::IoState::complete && !abandoned_) {
         if (!polling_) {
@@ -92,6 +97,12 @@ void RequestSlots::wait_for_answer(unsigned vcpu) {
         } else if (slot.state == io::IoState::processing &&
                    page_->state(vcpu) == ACRN_IOREQ_STATE_COMPLETE) {
             complete(vcpu);
+            ++slot.notifies_owed;
+        } else if (yields < yields_max) {
+            ++yields;
+            mutex_.unlock();
+            std::this_thread::yield();
+            mutex_.lock();
         } else {
             slot.changed.wait_for(mutex_, poll_ns);
         }
@@ -114,6 +125,7 @@ void RequestSlots::resume() {
 void RequestSlots::free_all() {
     event::MutexLock lock(mutex_);
     for (unsigned vcpu = 0; vcpu < vcpus_; ++vcpu) {
+        slots_[vcpu].notifies_owed = 0;
         if (slots_[vcpu].state != io::IoState::free) {
             slots_[vcpu].state = io::IoState::free;
             page_->set_state(vcpu, ACRN_IOREQ_STATE_FREE);
@@ -128,6 +140,7 @@ int RequestSlots::create_client() {
     }
     has_client_ = true;
     for (unsigned vcpu = 0; vcpu < vcpus_; ++vcpu) {
+        slots_[vcpu].notifies_owed = 0;
         if (slots_[vcpu].state == io::IoState::pending) {
             slots_[vcpu].state = io::IoState::processing;
             page_->set_state(vcpu, ACRN_IOREQ_STATE_PROCESSING);
@@ -182,7 +195,10 @@ int RequestSlots::notify(std::uint32_t vcpu) {
     if (vcpu >= vcpus_) {
         return -EINVAL;
     }
-    if (slots_[vcpu].state == io::IoState::processing) {
+    Slot& slot = slots_[vcpu];
+    if (slot.notifies_owed > 0) {
+        --slot.notifies_owed;
+    } else if (slot.state == io::IoState::processing) {
         complete(vcpu);
     }
     return 0;

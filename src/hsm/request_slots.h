@@ -70,6 +70,9 @@ class RequestSlots {
     struct Slot {
         io::IoState state = io::IoState::free;
         std::uint64_t answer = 0;
+        /// Answers found in the page before the client's NOTIFY, which is still to come: it says
+        /// nothing of the request that is there by then.
+        std::uint32_t notifies_owed = 0;
         event::Condition changed;
     };
     struct Waiter {

@@ -212,6 +212,22 @@ TEST_P(Requests, APollingVcpuNeedsNoNotice) {
     EXPECT_EQ(bench_.notify(0), 0);
 }
 
+TEST_P(Requests, ANoticeThatComesAfterItsAnswerWasSeenIsNotTheNextRequests) {
+    bench_.run(1, hypervisor::acrn::vm_flag_completion_polling);
+    volatile acrn_io_request& slot = bench_.slot(0);
+    Access first(bench_, port_read(0x61, 1));
+    wait_for(slot.processed, processing);
+    set(slot.processed, complete);
+    first.finish();
+    Access second(bench_, port_read(0x62, 1));
+    wait_for(slot.processed, processing);
+    EXPECT_EQ(bench_.notify(0), 0);
+    EXPECT_EQ(slot.processed, processing);
+    slot.reqs.pio_request.value = 0x5A;
+    EXPECT_EQ(bench_.notify(0), 0);
+    EXPECT_EQ(second.finish(), 0x5AU);
+}
+
 TEST_P(Requests, PauseLetsAnUnansweredRequestGo) {
     bench_.run();
     Access access(bench_, port_read(0xCF9, 1));
