@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <iterator>
+#include <thread>
 #include <utility>
 
 #include "base/bits.h"
@@ -84,7 +85,11 @@ void RequestSlots::handle(io::IoRequest& request) {
 }
 
 void RequestSlots::wait_for_answer(unsigned vcpu) {
+    // A client that polls too answers within a few turns of the scheduler; one that has to be woken
+    // needs the processor.
+    constexpr unsigned yields_max = 200;
     constexpr std::uint64_t poll_ns = 2'000;
+    unsigned yields = 0;
     Slot& slot = slots_[vcpu];
     while (slot.state != io::IoState::complete && !abandoned_) {
         if (!polling_) {
@@ -93,6 +98,11 @@ void RequestSlots::wait_for_answer(unsigned vcpu) {
                    page_->state(vcpu) == ACRN_IOREQ_STATE_COMPLETE) {
             complete(vcpu);
             ++slot.notifies_owed;
+        } else if (yields < yields_max) {
+            ++yields;
+            mutex_.unlock();
+            std::this_thread::yield();
+            mutex_.lock();
         } else {
             slot.changed.wait_for(mutex_, poll_ns);
         }

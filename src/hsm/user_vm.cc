@@ -155,6 +155,11 @@ int UserVm::check_destroy() {
     return phase_ == Phase::paused ? 0 : -EPERM;
 }
 
+bool UserVm::is_created() {
+    event::MutexLock lock(life_);
+    return phase_ == Phase::created;
+}
+
 int UserVm::set_vcpu_regs(const acrn_vcpu_regs& regs) {
     event::MutexLock lock(life_);
     if (phase_ == Phase::running) {

@@ -51,6 +51,8 @@ class UserVm : private io::IoClient, private hypervisor::VmEvents {
     void stop() CUPULE_EXCLUDES(life_);
     /// Whether DESTROY_VM is allowed: EPERM unless paused.
     int check_destroy() CUPULE_EXCLUDES(life_);
+    /// Made or reset, and not started since: when devices change hands.
+    bool is_created() CUPULE_EXCLUDES(life_);
     int set_vcpu_regs(const acrn_vcpu_regs& regs) CUPULE_EXCLUDES(life_);
     int map_ram(const acrn_vm_memmap& segment, const ClientProcess& caller) CUPULE_EXCLUDES(life_);
     int set_irqline(std::uint64_t argument);

@@ -91,10 +91,11 @@ int no_device(std::uint64_t argument, const ClientProcess& caller, int code) {
     return caller.load<T>(argument) ? -code : -EFAULT;
 }
 
-int assign_device(std::uint32_t request, std::uint64_t argument, const ClientProcess& caller) {
+int assign_device(UserVm& vm, std::uint32_t request, std::uint64_t argument,
+                  const ClientProcess& caller) {
     switch (request) {
         case ACRN_IOCTL_ASSIGN_PCIDEV:
-            return no_device<acrn_pcidev>(argument, caller, ENODEV);
+            return no_device<acrn_pcidev>(argument, caller, vm.is_created() ? ENODEV : EINVAL);
         case ACRN_IOCTL_DEASSIGN_PCIDEV:
             return no_device<acrn_pcidev>(argument, caller, EINVAL);
         case ACRN_IOCTL_SET_PTDEV_INTR:
@@ -154,7 +155,7 @@ int call_vm(UserVm& vm, std::uint32_t request, std::uint64_t argument,
                 return vm.eventfds().change_interrupt(change, caller);
             });
         default:
-            return assign_device(request, argument, caller);
+            return assign_device(vm, request, argument, caller);
     }
 }
 

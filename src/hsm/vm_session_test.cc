@@ -281,6 +281,18 @@ TEST(VmSession, ThereAreNoDevicesToHandOver) {
     EXPECT_EQ(bench.call_with(ACRN_IOCTL_DESTROY_VDEV, vdev), -EINVAL);
 }
 
+TEST(VmSession, ADeviceIsHandedOverBeforeTheStartOnly) {
+    SessionBench bench;
+    bench.run();
+    acrn_pcidev pci{};
+    EXPECT_EQ(bench.call_with(ACRN_IOCTL_ASSIGN_PCIDEV, pci), -EINVAL);
+    EXPECT_EQ(bench.call(ACRN_IOCTL_PAUSE_VM), 0);
+    EXPECT_EQ(bench.call_with(ACRN_IOCTL_ASSIGN_PCIDEV, pci), -EINVAL);
+    EXPECT_EQ(bench.call(ACRN_IOCTL_RESET_VM), 0);
+    EXPECT_EQ(bench.call_with(ACRN_IOCTL_ASSIGN_PCIDEV, pci), -ENODEV);
+    EXPECT_EQ(bench.call(ACRN_IOCTL_ASSIGN_PCIDEV, 1), -EFAULT);
+}
+
 TEST(VmSession, ThereAreNoPerformanceStates) {
     SessionBench bench;
     ASSERT_EQ(bench.create(), 0);
