@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "acpi/tables.h"
 #include "backend/stdio_channel.h"
 #include "hypervisor/fake/fake_vm.h"
 #include "machine/address_map.h"
@@ -113,6 +114,42 @@ TEST_F(PassthroughSlotsTest, WhatVfioRefusesKeepsItsDriver) {
     host_.refusing = "vfio-pci";
     EXPECT_TRUE(says({"00/02/0,bind"}, "vfio-pci does not take 0000:00:02.0"));
     EXPECT_EQ(host_.driver_of(nic), "e1000e");
+}
+
+TEST_F(PassthroughSlotsTest, EverySlotHasADeviceInTheNameSpace) {
+    const auto made = create({"model:i225", "model:conventional"});
+    ASSERT_TRUE(made) << made.error().message;
+    const auto contributions = (*made)->contributions();
+    ASSERT_EQ(contributions.size(), 2U);
+    const auto bytes = contributions[1].aml.bytes();
+    // Device (ACPI 6.5, 20.2.5.2), its length, P040 { Name (_ADR, 0x40000) }
+    EXPECT_EQ(std::string(bytes.begin(), bytes.end()),
+              std::string("\x5B\x82\x0FP040\x08_ADR\x0C\x00\x00\x04\x00", 17));
+}
+
+TEST_F(PassthroughSlotsTest, AUsersTableIsCheckedAndTakenAsItIs) {
+    const acpi::Table table = acpi::make_ssdt(acpi::aml::name("FINE", acpi::aml::integer(1)));
+    const std::string good(table.bytes.begin(), table.bytes.end());
+    std::string damaged = good;
+    damaged.back() ^= 1;
+    host_.write("/good", good);
+    host_.write("/damaged", damaged);
+    host_.write("/long", good + "x");
+    host_.write("/source", "Scope (_SB.PCI0.P030) { Name (FINE, 1) } // %s %n and more text");
+    const auto tables = [&](const std::string& file) {
+        const auto made = create({"model:i225,dsdt=" + host_.root() + file});
+        return (*made)->acpi_tables();
+    };
+    ASSERT_TRUE(tables("/good"));
+    EXPECT_EQ(tables("/good")->front().bytes, table.bytes);
+    for (const char* wrong : {"/damaged", "/long"}) {
+        ASSERT_FALSE(tables(wrong)) << wrong;
+        EXPECT_NE(tables(wrong).error().message.find("is damaged"), std::string::npos);
+    }
+    ASSERT_FALSE(tables("/source"));
+    EXPECT_NE(tables("/source").error().message.find("is no compiled SSDT: make one with `iasl`"),
+              std::string::npos);
+    EXPECT_FALSE(tables("/none"));
 }
 
 TEST_F(PassthroughSlotsTest, WithoutAKeeperNothingIsTaken) {
