@@ -45,8 +45,8 @@ std::vector<PinnedCpu> online_cpus(std::string_view cpuinfo) {
 
 std::uint32_t little_endian_32(std::span<const std::uint8_t> bytes, std::size_t offset) {
     std::uint32_t value = 0;
-    for (std::size_t i = 4; i-- > 0;) {
-        value = value << 8 | bytes[offset + i];
+    for (std::size_t i = 4; i > 0; --i) {
+        value = value << 8 | bytes[offset + i - 1];
     }
     return value;
 }

@@ -1,5 +1,6 @@
 // Any bytes from clients of the manager's socket and of the JSON socket, in reads of any size.
 
+#include "base/log.h"
 #include "control/command_session.h"
 #include "control/manager_session.h"
 #include "input.h"

@@ -58,7 +58,7 @@ std::uint64_t value_mask(std::uint32_t config) {
 /// comes again after a whole round.
 std::uint64_t ticks_to_match(std::uint32_t config, std::uint64_t value, std::uint64_t counter) {
     const std::uint64_t mask = value_mask(config);
-    const std::uint64_t distance = (value - counter) & mask;
+    const std::uint64_t distance = base::wrapping_sub(value, counter) & mask;
     if (distance != 0) {
         return distance;
     }
@@ -280,7 +280,7 @@ void Hpet::collect_matches() {
     for (unsigned index = 0; index < comparator_count; ++index) {
         advance(index, ticks);
     }
-    state_.counter += ticks;
+    state_.counter = base::wrapping_add(state_.counter, ticks);
     state_.counter_ns += ticks * tick_ns;
 }
 

@@ -51,8 +51,9 @@ std::uint64_t PitCounter::ticks(std::uint64_t now_ns) const {
     if (!state_.running) {
         return 0;
     }
-    return state_.held ? state_.held_ticks
-                       : event::ns_to_ticks(now_ns - state_.start_ns, frequency_hz);
+    return state_.held
+               ? state_.held_ticks
+               : event::ns_to_ticks(base::wrapping_sub(now_ns, state_.start_ns), frequency_hz);
 }
 
 void PitCounter::write_control(std::uint8_t control, std::uint64_t now_ns) {
@@ -145,7 +146,8 @@ void PitCounter::set_gate(bool high, std::uint64_t now_ns) {
                 return;
             }
             if (high) {
-                state_.start_ns = now_ns - event::ticks_to_ns(state_.held_ticks, frequency_hz);
+                state_.start_ns =
+                    base::wrapping_sub(now_ns, event::ticks_to_ns(state_.held_ticks, frequency_hz));
                 state_.held = false;
             } else {
                 hold(now_ns);
@@ -226,7 +228,8 @@ std::uint64_t PitCounter::take_next_reload(std::uint64_t now_ns) {
         return 0;
     }
     const std::uint64_t edges = edges_at(state_.next_reload_tick) - state_.edges_seen;
-    restart(state_.start_ns + event::ticks_to_ns(state_.next_reload_tick, frequency_hz));
+    restart(base::wrapping_add(state_.start_ns,
+                               event::ticks_to_ns(state_.next_reload_tick, frequency_hz)));
     return edges;
 }
 
@@ -245,7 +248,8 @@ std::uint64_t PitCounter::next_edge_ns() const {
     if (!state_.running || state_.held || (!periodic() && state_.edges_seen != 0)) {
         return never;
     }
-    return state_.start_ns + event::ticks_to_ns(edge_tick(state_.edges_seen + 1), frequency_hz);
+    return base::wrapping_add(state_.start_ns,
+                              event::ticks_to_ns(edge_tick(state_.edges_seen + 1), frequency_hz));
 }
 
 std::uint32_t PitCounter::square_wave_count(std::uint64_t position) const {
@@ -337,7 +341,7 @@ void PitCounter::visit(snapshot::Visitor& visitor, std::uint64_t now_ns) {
     visitor.field("latched_count", state_.latched_count);
     if (visitor.restoring()) {
         // A bound that no run of this part reaches and no sum can overflow.
-        state_.start_ns = now_ns - (elapsed_ns & base::mask(60));
+        state_.start_ns = base::wrapping_sub(now_ns, elapsed_ns & base::mask(60));
         sanitise();
         state_.edges_seen = state_.running ? edges_at(ticks(now_ns)) : 0;
         state_.next_reload_tick = cycle_end_tick(now_ns);
