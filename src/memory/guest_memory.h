@@ -37,6 +37,14 @@ struct RamLayout {
     HugePages huge_pages = HugePages::when_available;
 };
 
+/// RAM of a guest that another process has made: `size` bytes of its file from `file_offset` on.
+struct SharedPiece {
+    GuestAddress base;
+    std::uint64_t size = 0;
+    int file = -1;
+    std::uint64_t file_offset = 0;
+};
+
 /// All RAM of one guest. Other CPUs of the guest and device threads change it at any time: each
 /// value is read once by `read` or `load` into the caller's own copy, checked there, and never read
 /// again. Ranges that wrap, leave RAM or cross a hole fail as a whole. Any thread.
@@ -45,11 +53,18 @@ class GuestMemory {
     /// A memfd mapped once, sparse: pages take room when first touched. Huge pages are asked for,
     /// never required.
     static base::Result<std::unique_ptr<GuestMemory>> create(const RamLayout& layout);
+    /// Maps what another process shares (vhost-user), which need not be a friend: pieces that are
+    /// empty, overlap, wrap, are no multiples of 4 KiB or reach past the end of their file are an
+    /// error. A file that is cut short later makes accesses fault. `fd` and what concerns shown
+    /// files and discarding are not for such memory.
+    static base::Result<std::unique_ptr<GuestMemory>> map(std::span<const SharedPiece> pieces);
     ~GuestMemory();
     GuestMemory(const GuestMemory&) = delete;
     GuestMemory& operator=(const GuestMemory&) = delete;
 
     std::span<const RamRegion> regions() const { return regions_; }
+    /// What the process has mapped for them, which may be more.
+    std::span<const std::span<std::byte>> mappings() const { return mappings_; }
     /// The memfd behind all regions, to share it (vhost-user, the HSM). As keep_in_file.
     int fd() const;
     /// From now on no file is shown as RAM: for who shares the memfd, pins pages (VFIO) or writes
@@ -130,8 +145,13 @@ class GuestMemory {
     std::byte* map_own(std::byte* place, std::uint64_t size, std::uint64_t file_offset) const;
     const RamRegion* find_region(GuestAddress address, std::uint64_t size) const;
 
+    /// Maps one piece and adds it to the regions.
+    base::Result<void> map_piece(const SharedPiece& piece);
+
     base::FileDescriptor file_;
     std::vector<RamRegion> regions_;
+    /// What is mapped, where that is more than the regions.
+    std::vector<std::span<std::byte>> mappings_;
     std::uint64_t size_ = 0;
     bool huge_pages_ = false;
     std::vector<Shown> shown_;
