@@ -111,6 +111,8 @@ std::string commands_help() {
     return "usage: cupule COMMAND [...]\n"
            "\n"
            "  run [OPTION...] NAME  run a virtual machine; `cupule run --help` lists the options\n"
+           "  serve DEVICE OPTIONS --socket PATH   a virtio-blk or virtio-net device for other programs, over\n"
+           "                        vhost-user; serve --help\n"
            "  hsm [--device NAME]   offer ACRN's service module as /dev/NAME (acrn_hsm), on KVM\n"
            "  probe [--json]        what this host can do, and how to mend what it cannot\n"
            "  devices [--json|--markdown]\n"
