@@ -132,6 +132,7 @@ base::Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const RamLayout& 
             return base::fail_errno(errno, "cannot reserve {} MiB of addresses for guest RAM",
                                     piece.size >> 20);
         }
+        memory->mappings_.emplace_back(place, piece.size);
         memory->regions_.push_back({piece.base, piece.size, file_offset, place});
         if (!memory->map_own(place, piece.size, file_offset)) {
             return base::fail_errno(errno, "cannot map {} MiB of guest RAM", piece.size >> 20);
@@ -172,8 +173,8 @@ bool GuestMemory::map_own(std::byte* place, std::uint64_t size, std::uint64_t fi
 
 GuestMemory::~GuestMemory() {
     forget_shown();
-    for (const RamRegion& region : regions_) {
-        munmap(region.host, region.size);
+    for (const std::span<std::byte> mapping : mappings_) {
+        munmap(mapping.data(), mapping.size());
     }
 }
 
