@@ -2,7 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <span>
+#include <string>
 
 #include "control/testing/recorded_commands.h"
 
@@ -14,9 +15,7 @@ using testing::RecordedCommands;
 class CommandSessionTest : public ::testing::Test {
   protected:
     std::string send(const std::string& text) {
-        std::vector<std::byte> bytes(text.size());
-        std::memcpy(bytes.data(), text.data(), text.size());
-        return session_.receive(bytes);
+        return session_.receive(std::as_bytes(std::span(text)));
     }
 
     RecordedCommands commands_;
