@@ -179,6 +179,9 @@ base::Result<void> FrontEnd::set_up(const Start& start) {
 
 base::Result<void> FrontEnd::send_memory(const memory::GuestMemory& memory) {
     const auto regions = memory.regions();
+    if (memory.file() < 0) {
+        return base::fail("RAM is not shared");
+    }
     if (regions.size() > regions_max) {
         return base::fail("RAM has {} pieces; vhost-user knows {}", regions.size(), regions_max);
     }
