@@ -9,6 +9,7 @@
 #include "app/passthrough_command.h"
 #include "app/probe/probe.h"
 #include "app/problem.h"
+#include "app/serve_options.h"
 #include "app/version.h"
 
 namespace cupule::app {
@@ -86,7 +87,7 @@ constexpr Form help_forms[] = {{"", commands_help},
 constexpr Form version_forms[] = {{"", version_line}};
 
 constexpr auto command_names = std::to_array<std::string_view>(
-    {"run", "hsm", "probe", "devices", "passthrough", "version", "help"});
+    {"run", "serve", "hsm", "probe", "devices", "passthrough", "version", "help"});
 
 /// A name that can stand below /dev and in a kernel message.
 bool is_device_name(std::string_view name) {
@@ -142,6 +143,9 @@ int run_program(Words words, const CommandContext& context) {
     }
     if (command == "hsm") {
         return hsm_command(arguments, context);
+    }
+    if (command == "serve") {
+        return serve_command(arguments, context);
     }
     if (command == "probe") {
         return print_command(command, arguments, probe_forms, context);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
@@ -16,6 +17,17 @@ struct HsmOptions {
     std::string device = "acrn_hsm";
 };
 
+/// `cupule serve`.
+struct ServeOptions {
+    /// "virtio-blk" or "virtio-net".
+    std::string device;
+    /// As behind `-s N,virtio-blk,`.
+    std::string options;
+    std::string socket;
+    /// The longest look for work before a worker sleeps.
+    std::uint64_t poll_ns = 50'000;
+};
+
 /// The world of a command, so that tests can stand in for it.
 struct CommandContext {
     std::function<void(std::string_view text)> print;
@@ -24,6 +36,7 @@ struct CommandContext {
     HostQueries host;
     std::function<int(const VmOptions& options)> run_machine;
     std::function<int(const HsmOptions& options)> run_hsm{};
+    std::function<int(const ServeOptions& options)> run_serve{};
 };
 
 /// The whole program: `words` are argv, the program's name included. Returns the exit status.

@@ -1,13 +1,10 @@
 #include "app/hsm_command.h"
 
-#include <sys/signalfd.h>
-
-#include <cerrno>
-#include <csignal>
 #include <utility>
 
 #include "app/exit_codes.h"
 #include "app/host_cpus.h"
+#include "app/service_signals.h"
 #include "base/file_descriptor.h"
 #include "base/log.h"
 #include "hsm/cuse_service.h"
@@ -16,24 +13,8 @@
 namespace cupule::app {
 namespace {
 
-/// The signals that end the service, taken from the whole process before any thread exists.
-base::Result<base::FileDescriptor> take_signals() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
-        sigaddset(&set, signal);
-    }
-    pthread_sigmask(SIG_BLOCK, &set, nullptr);
-    std::signal(SIGPIPE, SIG_IGN);
-    base::FileDescriptor fd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-    if (!fd) {
-        return base::fail_errno(errno, "cannot receive signals");
-    }
-    return fd;
-}
-
 base::Result<void> serve(const HsmOptions& options) {
-    CUPULE_TRY_ASSIGN(const base::FileDescriptor signals, take_signals());
+    CUPULE_TRY_ASSIGN(const base::FileDescriptor signals, take_end_signals());
     hsm::ServiceParts parts{
         .make_vm =
             [](const hypervisor::VmSpec& spec) -> base::Result<std::unique_ptr<hypervisor::Vm>> {

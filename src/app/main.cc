@@ -11,6 +11,7 @@
 #include "app/hsm_command.h"
 #include "app/logging.h"
 #include "app/run.h"
+#include "app/serve_command.h"
 #include "base/log.h"
 #include "event/system_clock.h"
 
@@ -69,6 +70,7 @@ int main(int argc, char** argv) {
         .host = cupule::app::host_queries(),
         .run_machine = run_with_log,
         .run_hsm = cupule::app::run_hsm,
+        .run_serve = cupule::app::run_serve,
     };
     return cupule::app::run_program(words, context);
 }

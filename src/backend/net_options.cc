@@ -12,7 +12,8 @@
 namespace cupule::backend {
 namespace {
 
-constexpr std::string_view back_ends = "user, tap=NAME, unix=PATH, unix-client=PATH";
+constexpr std::string_view back_ends =
+    "user, tap=NAME, unix=PATH, unix-client=PATH, vhost-user=PATH";
 constexpr std::string_view words =
     "mac=MAC, mac_seed=TEXT, mtu=N, queues=N, vhost, bps=RATE[/BURST], pps=RATE[/BURST]; with "
     "user: hostfwd=RULE, restrict, "
@@ -102,12 +103,17 @@ base::Result<NetOptions> parse_back_end(std::string_view word) {
     if (word == "user") {
         return NetOptions{};
     }
-    if (has_value && (key == "unix" || key == "unix-client")) {
-        if (value.empty()) {
+    constexpr std::pair<std::string_view, NetKind> socket_kinds[] = {
+        {"unix", NetKind::unix_server},
+        {"unix-client", NetKind::unix_client},
+        {"vhost-user", NetKind::vhost_user}};
+    for (const auto& [name, kind] : socket_kinds) {
+        if (has_value && key == name && value.empty()) {
             return base::fail("{}= lacks the path of a socket", key);
         }
-        const auto kind = key == "unix" ? NetKind::unix_server : NetKind::unix_client;
-        return NetOptions{.kind = kind, .name = std::string(value)};
+        if (has_value && key == name) {
+            return NetOptions{.kind = kind, .name = std::string(value)};
+        }
     }
     if (word.empty() || (has_value && key != "tap")) {
         return base::fail("'{}' is not a network back end; there are: {}", word, back_ends);
@@ -176,6 +182,9 @@ base::Result<NetOptions> parse_net_options(std::string_view text) {
     }
     if (options.limit.limits() && (options.vhost || options.queues > 1)) {
         return base::fail("bps= and pps= are for cards with one queue pair and without vhost");
+    }
+    if (options.limit.limits() && options.kind == NetKind::vhost_user) {
+        return base::fail("bps= and pps= are for the program behind vhost-user={}", options.name);
     }
     if (options.vhost && options.queues > 1) {
         return base::fail("vhost has one queue pair here: leave out vhost or queues={}",

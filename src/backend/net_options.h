@@ -23,6 +23,7 @@ enum class NetKind : std::uint8_t {
     tap,          // "tap=NAME", or NAME alone as acrn-dm's older grammar has it
     unix_server,  // "unix=PATH": a hub for any number of clients
     unix_client,  // "unix-client=PATH"
+    vhost_user,   // "vhost-user=PATH": another process is the device's other half; no port
 };
 
 /// A network card's options: a back end, then what it is to be.

@@ -20,8 +20,10 @@ base::Result<std::unique_ptr<NetPort>> open_port(const NetOptions& options,
             return open_hub_server(options.name, loop, monitor);
         case NetKind::unix_client:
             return open_hub_client(options.name, loop, monitor);
+        case NetKind::vhost_user:
+            break;
     }
-    return base::fail("no such kind of network");
+    return base::fail("vhost-user={} is no port", options.name);
 }
 
 }  // namespace

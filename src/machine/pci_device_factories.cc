@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "machine/vhost_user_endpoints.h"
 #include "machine/virtio_endpoints.h"
 
 namespace cupule::machine {
@@ -19,6 +20,7 @@ constexpr auto factories = std::to_array<Entry>({
     {"virtio-balloon", make_virtio_balloon},
     {"virtio-blk", make_virtio_blk},
     {"virtio-console", make_virtio_console},
+    {"virtio-fs", make_virtio_fs},
     {"virtio-net", make_virtio_net},
     {"virtio-rnd", make_virtio_rnd},
 });

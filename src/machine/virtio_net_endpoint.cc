@@ -1,11 +1,10 @@
 #include <utility>
-#include <vector>
 
 #include "backend/net_options.h"
 #include "backend/tap_port.h"
 #include "device/network/vhost_net.h"
-#include "device/network/virtio_net.h"
-#include "event/worker.h"
+#include "machine/net_parts.h"
+#include "machine/vhost_user_endpoints.h"
 #include "machine/virtio_endpoint.h"
 #include "machine/virtio_endpoints.h"
 #include "virtio/vhost_kernel.h"
@@ -13,30 +12,12 @@
 namespace cupule::machine {
 namespace {
 
-/// A worker and a port for each pair of queues.
 class NetEndpoint : public VirtioEndpoint {
   public:
-    explicit NetEndpoint(hypervisor::Vm& vm) : VirtioEndpoint(vm) {}
-    ~NetEndpoint() override {
-        transport.reset();
-        for (std::size_t i = 0; i < ports.size(); ++i) {
-            workers[i]->call([&] { ports[i].reset(); });
-        }
-    }
+    NetEndpoint(hypervisor::Vm& vm, NetParts made) : VirtioEndpoint(vm), parts(std::move(made)) {}
+    ~NetEndpoint() override { transport.reset(); }
 
-    base::Result<void> open(const backend::NetOptions& options, const SlotOptions& slot) {
-        for (unsigned i = 0; i < options.queues; ++i) {
-            // The host shows 15 bytes: "net 31:7 q15".
-            CUPULE_TRY_ASSIGN(auto worker, event::Worker::create(fmt::format(
-                                               "net {}:{} q{}", slot.slot, slot.function, i)));
-            workers.push_back(std::move(worker));
-        }
-        CUPULE_TRY_ASSIGN(ports, backend::open_net_ports(options, workers));
-        return {};
-    }
-
-    std::vector<std::unique_ptr<event::Worker>> workers;
-    std::vector<std::unique_ptr<backend::NetPort>> ports;
+    NetParts parts;
 };
 
 /// A tap and the kernel's thread for it.
@@ -97,17 +78,16 @@ base::Result<std::unique_ptr<Endpoint>> make_virtio_net(const SlotOptions& slot,
     if (options->vhost) {
         return make_vhost_net(*options, slot, context);
     }
-    auto endpoint = std::make_unique<NetEndpoint>(context.vm);
-    if (const auto opened = endpoint->open(*options, slot); !opened) {
-        return std::unexpected(opened.error().in(place_of(slot)));
+    const backend::MacAddress mac = address_of(*options, slot, context.options.name);
+    if (options->kind == backend::NetKind::vhost_user) {
+        return make_vhost_user_net(slot, *options, mac, context);
     }
-    std::vector<device::NetPairPowers> pairs;
-    for (std::size_t i = 0; i < endpoint->ports.size(); ++i) {
-        pairs.push_back({.port = *endpoint->ports[i], .worker = *endpoint->workers[i]});
+    auto parts = NetParts::make(*options, mac, fmt::format("{}:{}", slot.slot, slot.function));
+    if (!parts) {
+        return std::unexpected(parts.error().in(place_of(slot)));
     }
-    const device::VirtioNetSpec spec{.mac = address_of(*options, slot, context.options.name),
-                                     .mtu = options->mtu};
-    CUPULE_TRY(endpoint->connect(std::make_unique<device::VirtioNet>(spec, pairs), context));
+    auto endpoint = std::make_unique<NetEndpoint>(context.vm, std::move(*parts));
+    CUPULE_TRY(endpoint->connect(std::move(endpoint->parts.device), context));
     return endpoint;
 }
 

@@ -35,8 +35,17 @@ struct RamLayout {
     /// Ascending, not overlapping, each a multiple of 4 KiB.
     std::vector<Piece> pieces;
     HugePages huge_pages = HugePages::when_available;
-    /// In a memfd from the start: for a hypervisor that takes RAM from a file (the HSM).
+    /// In a memfd from the start: for a hypervisor that takes RAM from a file (the HSM), and for
+    /// devices that other processes serve (vhost-user).
     bool shared = false;
+};
+
+/// RAM of a guest that another process has made: `size` bytes of its file from `file_offset` on.
+struct SharedPiece {
+    GuestAddress base;
+    std::uint64_t size = 0;
+    int file = -1;
+    std::uint64_t file_offset = 0;
 };
 
 /// All RAM of one guest. Other CPUs of the guest and device threads change it at any time: each
@@ -48,6 +57,11 @@ class GuestMemory {
     /// pages and memfds none (docs/adr/0010), until somebody shares it. Huge pages are asked for,
     /// never required.
     static base::Result<std::unique_ptr<GuestMemory>> create(const RamLayout& layout);
+    /// Maps what another process shares (vhost-user), which need not be a friend: pieces that are
+    /// empty, overlap, wrap, are no multiples of 4 KiB or reach past the end of their file are an
+    /// error. A file that is cut short later makes accesses fault. What concerns shown files,
+    /// sharing and discarding is not for such memory.
+    static base::Result<std::unique_ptr<GuestMemory>> map(std::span<const SharedPiece> pieces);
     ~GuestMemory();
     GuestMemory(const GuestMemory&) = delete;
     GuestMemory& operator=(const GuestMemory&) = delete;
@@ -58,6 +72,10 @@ class GuestMemory {
     /// (vhost-user). What was written before is lost, so: when a part is made, before an image is
     /// loaded. As keep_files_out. Control thread.
     base::Result<int> share();
+    /// The memfd that RAM is in, -1 where it is not shared.
+    int file() const { return file_.get(); }
+    /// What the process has mapped for the regions, which may be more.
+    std::span<const std::span<std::byte>> mappings() const { return mappings_; }
     /// From now on no file is shown as RAM: for who pins pages (VFIO) or writes to RAM from threads
     /// that do not stop with the processors. When a part is made, before an image is loaded.
     void keep_files_out() const;
@@ -142,6 +160,8 @@ class GuestMemory {
 
     GuestMemory() = default;
     base::Result<void> create_file();
+    /// Maps one piece and adds it to the regions.
+    base::Result<void> map_piece(const SharedPiece& piece);
     base::Result<void> copy(Shown& shown) const;
     void forget_shown();
     /// Maps fresh memory at `place`, over what is there: the memfd's [file_offset, file_offset +
@@ -154,6 +174,7 @@ class GuestMemory {
     /// The memfd, where RAM is shared.
     base::FileDescriptor file_;
     std::vector<RamRegion> regions_;
+    std::vector<std::span<std::byte>> mappings_;
     std::uint64_t size_ = 0;
     HugePages huge_pages_ = HugePages::when_available;
     std::vector<Shown> shown_;

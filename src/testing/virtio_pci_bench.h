@@ -29,6 +29,14 @@ class VirtioPciBench {
     explicit VirtioPciBench(std::unique_ptr<virtio::Device> device,
                             virtio::EventWiring* wiring = nullptr, bool msi_only = false,
                             virtio::PciTransportModel model = virtio::PciTransportModel::modern) {
+        plug_in(std::move(device), wiring, msi_only, model);
+    }
+
+    /// Another device in the place of the one there is, which goes first.
+    void plug_in(std::unique_ptr<virtio::Device> device, virtio::EventWiring* wiring = nullptr,
+                 bool msi_only = false,
+                 virtio::PciTransportModel model = virtio::PciTransportModel::modern) {
+        transport.reset();
         auto made = virtio::PciTransport::create(std::move(device), {.memory = *memory,
                                                                      .loop = *loop,
                                                                      .monitor = monitor,

@@ -1,5 +1,6 @@
 #include "virtio/queue.h"
 
+#include <algorithm>
 #include <bit>
 #include <type_traits>
 
@@ -32,9 +33,28 @@ Queue::Queue(const memory::GuestMemory& memory, const Parts& parts)
     }
 }
 
+void Queue::keep_log(InflightLog& log, std::vector<std::uint16_t> again) {
+    CUPULE_ASSERT(!packed() && next_sequence_ == 0);
+    log_ = &log;
+    again_ = std::move(again);
+    std::ranges::reverse(again_);
+}
+
+template <class Ring>
+QueueFault Queue::take_next(Ring& ring, ChainBuilder& builder) {
+    if constexpr (std::is_same_v<Ring, SplitRing>) {
+        if (!again_.empty()) {
+            const std::uint16_t head = again_.back();
+            again_.pop_back();
+            return ring.take_again(builder, head);
+        }
+    }
+    return ring.take(builder);
+}
+
 template <class Ring>
 Chain Queue::pop_from(Ring& ring) {
-    const Availability availability = ring.poll();
+    const Availability availability = again_.empty() ? ring.poll() : Availability::some;
     if (availability == Availability::none) {
         return {};
     }
@@ -44,13 +64,16 @@ Chain Queue::pop_from(Ring& ring) {
     }
     ChainSlot& slot = pool_->take();
     ChainBuilder builder(*memory_, segments_max_, indirect_, slot);
-    fault_ = ring.take(builder);
+    fault_ = take_next(ring, builder);
     if (fault_ != QueueFault::none) {
         pool_->give(slot);
         return {};
     }
     slot.sequence = next_sequence_++;
     ++statistics_.requests;
+    if (log_ != nullptr) {
+        log_->taken(slot.id);
+    }
     return Chain(slot);
 }
 
@@ -89,6 +112,7 @@ void Queue::push_used(Chain chain, std::uint32_t written) {
     with_ring([&](auto& ring) {
         if (completions_.empty()) {
             ring.put_used(slot.id, slot.descriptors, written);
+            log_put(slot.id);
         } else {
             put_in_order(ring, slot, written);
         }
@@ -106,6 +130,7 @@ void Queue::put_in_order(Ring& ring, const ChainSlot& slot, std::uint32_t writte
     while (at(oldest_sequence_).done) {
         Completion& oldest = at(oldest_sequence_);
         ring.put_used(oldest.id, oldest.descriptors, oldest.written);
+        log_put(oldest.id);
         oldest.done = false;
         ++oldest_sequence_;
     }
@@ -118,6 +143,9 @@ bool Queue::publish() {
         }
         ++statistics_.batches;
         const bool wanted = ring.publish();
+        if (log_ != nullptr) {
+            log_->published(ring.position().next_used);
+        }
         statistics_.interrupts += wanted ? 1 : 0;
         return wanted;
     });
@@ -132,7 +160,8 @@ bool Queue::enable_notifications() {
         return false;
     }
     return with_ring([this](auto& ring) {
-        const Availability availability = ring.enable_notifications();
+        Availability availability = ring.enable_notifications();
+        availability = again_.empty() ? availability : Availability::some;
         if (availability == Availability::broken) {
             fault_ = std::remove_reference_t<decltype(ring)>::poll_fault;
         }

@@ -9,6 +9,7 @@
 
 #include "memory/guest_memory.h"
 #include "virtio/descriptor_chain.h"
+#include "virtio/inflight_log.h"
 #include "virtio/packed_ring.h"
 #include "virtio/queue_fault.h"
 #include "virtio/queue_geometry.h"
@@ -46,6 +47,11 @@ class Queue {
     /// The next chain, empty when there is none or the queue is broken. Shared indices are read
     /// once a batch: when all that the last look showed has been taken.
     Chain pop();
+
+    /// From now on tells `log`, which outlives the queue, of each chain. The chains that begin at
+    /// `again`, which an earlier process took, come first, in that order. A split queue, before the
+    /// first chain is taken.
+    void keep_log(InflightLog& log, std::vector<std::uint16_t> again);
 
     /// Fills `to` from its start; returns how many there were.
     std::size_t pop(std::span<Chain> to);
@@ -111,6 +117,13 @@ class Queue {
     template <class Ring>
     Chain pop_from(Ring& ring);
     template <class Ring>
+    QueueFault take_next(Ring& ring, ChainBuilder& builder);
+    void log_put(std::uint16_t id) {
+        if (log_ != nullptr) {
+            log_->put(id);
+        }
+    }
+    template <class Ring>
     void put_in_order(Ring& ring, const ChainSlot& slot, std::uint32_t written);
     template <class Function>
     auto with_ring(Function function) {
@@ -131,6 +144,9 @@ class Queue {
     std::vector<Completion> completions_;
     std::uint32_t next_sequence_ = 0;
     std::uint32_t oldest_sequence_ = 0;
+    InflightLog* log_ = nullptr;
+    /// Heads to take first, the last one at the front.
+    std::vector<std::uint16_t> again_;
     QueueStatistics statistics_;
 };
 

@@ -29,6 +29,8 @@ enum class QueueFault : std::uint8_t {
     indirect_nested,
     indirect_bad_size,
     indirect_outside_ram,
+    // No fault of the driver's.
+    back_end_lost,
 };
 
 /// A few words for the log: "descriptor chain loops".

@@ -45,6 +45,14 @@ SplitDescriptor SplitRing::load_descriptor(std::uint16_t index) const {
 
 QueueFault SplitRing::take(ChainBuilder& builder) {
     const auto head = available_.load<std::uint16_t>(available_ring::entry(slot(next_available_)));
+    const QueueFault fault = take_again(builder, head);
+    if (fault == QueueFault::none) {
+        ++next_available_;
+    }
+    return fault;
+}
+
+QueueFault SplitRing::take_again(ChainBuilder& builder, std::uint16_t head) {
     if (head >= size_) {
         return QueueFault::head_out_of_range;
     }
@@ -63,7 +71,6 @@ QueueFault SplitRing::take(ChainBuilder& builder) {
         if (last) {
             builder.slot().id = head;
             builder.slot().descriptors = 1;
-            ++next_available_;
             return QueueFault::none;
         }
         index = descriptor.next;

@@ -29,6 +29,8 @@ class SplitRing {
     Availability poll();
     /// Takes the next chain. Only after `poll` said `some`.
     QueueFault take(ChainBuilder& builder);
+    /// Takes the chain that begins at `head`, which was taken before.
+    QueueFault take_again(ChainBuilder& builder, std::uint16_t head);
 
     /// Writes a used entry; the driver sees it after `publish`.
     void put_used(std::uint16_t id, std::uint16_t descriptors, std::uint32_t written);

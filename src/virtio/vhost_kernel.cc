@@ -11,7 +11,7 @@
 #include "base/bits.h"
 #include "base/log.h"
 #include "virtio/features.h"
-#include "virtio/queue_config.h"
+#include "virtio/queue_position.h"
 #include "virtio/ring_layout.h"
 #include "virtio/vhost_ioctl.h"
 
@@ -23,9 +23,6 @@ constexpr std::uint64_t ring_features =
     feature::indirect_desc | feature::event_idx | feature::version_1;
 /// Bits that belong to device types (Virtio 1.3, 2.2).
 constexpr std::uint64_t type_features = base::mask(24) | ~base::mask(50);
-
-/// The used ring's index, behind its flags (2.7.8).
-constexpr std::uint64_t used_index_at = 2;
 
 }  // namespace
 
@@ -120,18 +117,9 @@ void VhostKernel::stop_ring(unsigned ring, RunningQueue& queue) {
         base::log_error("vhost: queue {} does not stop: {}", queue.index, base::errno_text(errno));
     }
     // A queue that goes on where the kernel stopped, with what it has used.
-    const QueueGeometry at = queue.queue.geometry();
-    QueueConfig config({.size_max = at.size});
-    const auto used = memory_.load<std::uint16_t>(at.device_area + used_index_at);
-    const bool described = config.set_size(at.size) &&
-                           config.set_area(QueueArea::descriptors, at.descriptor_area) &&
-                           config.set_area(QueueArea::driver, at.driver_area) &&
-                           config.set_area(QueueArea::device, at.device_area);
-    config.set_position(
-        {.next_available = static_cast<std::uint16_t>(state.num), .next_used = used.value_or(0)});
-    if (auto again = std::move(config).activate(memory_, negotiated_); described && again) {
-        queue.queue = std::move(*again);
-    }
+    move_to(queue, memory_, negotiated_,
+            {.next_available = static_cast<std::uint16_t>(state.num),
+             .next_used = split_indices(queue.queue, memory_).used});
 }
 
 }  // namespace cupule::virtio

@@ -1,0 +1,76 @@
+#include "app/serve_command.h"
+
+#include <sys/epoll.h>
+
+#include <utility>
+
+#include "app/exit_codes.h"
+#include "app/service_signals.h"
+#include "base/log.h"
+#include "device/network/virtio_net_registers.h"
+#include "event/event_loop.h"
+#include "machine/disk_parts.h"
+#include "machine/net_parts.h"
+#include "vhost_user/back_end_server.h"
+
+namespace cupule::app {
+namespace {
+
+/// What front ends of a network card do themselves: the control queue, and with it all it is for.
+constexpr std::uint64_t front_end_net_features =
+    device::net::feature::ctrl_vq | device::net::feature::ctrl_rx |
+    device::net::feature::ctrl_rx_extra | device::net::feature::ctrl_vlan |
+    device::net::feature::ctrl_mac_addr | device::net::feature::ctrl_guest_offloads |
+    device::net::feature::mac | device::net::feature::status | device::net::feature::mtu;
+
+/// Runs until a signal comes.
+base::Result<void> serve(virtio::Device& device, std::uint64_t hidden, std::uint16_t queues,
+                         const std::string& socket, int signals) {
+    CUPULE_TRY_ASSIGN(const auto loop, event::EventLoop::create());
+    event::Monitor monitor;
+    event::Monitor signal_monitor;
+    CUPULE_TRY_ASSIGN(const auto watch, loop->watch(signals, EPOLLIN, signal_monitor,
+                                                    [&](std::uint32_t) { loop->stop(); }));
+    CUPULE_TRY_ASSIGN(const auto server,
+                      vhost_user::BackEndServer::create({.device = device,
+                                                         .loop = *loop,
+                                                         .monitor = monitor,
+                                                         .hidden_features = hidden,
+                                                         .queues = queues},
+                                                        socket));
+    base::log_info("serving {} at '{}'", device.id().name, socket);
+    loop->run();
+    return {};
+}
+
+base::Result<void> serve_disk(const ServeOptions& options, int signals) {
+    CUPULE_TRY_ASSIGN(const auto disk, backend::parse_block_options(options.options));
+    CUPULE_TRY_ASSIGN(auto parts, machine::make_disk(disk, "user", "CUPULE-USER", options.poll_ns));
+    return serve(*parts.device, 0, static_cast<std::uint16_t>(disk.queues), options.socket,
+                 signals);
+}
+
+base::Result<void> serve_card(const ServeOptions& options, int signals) {
+    CUPULE_TRY_ASSIGN(const auto card, backend::parse_net_options(options.options));
+    // Front ends show their own address.
+    CUPULE_TRY_ASSIGN(auto parts, machine::NetParts::make(
+                                      card, card.mac.value_or(backend::MacAddress{}), "user"));
+    return serve(*parts.device, front_end_net_features, 2, options.socket, signals);
+}
+
+}  // namespace
+
+int run_serve(const ServeOptions& options) {
+    const auto run = [&]() -> base::Result<void> {
+        CUPULE_TRY_ASSIGN(const base::FileDescriptor signals, take_end_signals());
+        return options.device == "virtio-blk" ? serve_disk(options, signals.get())
+                                              : serve_card(options, signals.get());
+    };
+    if (const auto result = run(); !result) {
+        base::log_error("serve {}: {}", options.device, result.error().message);
+        return exit_failure;
+    }
+    return exit_ok;
+}
+
+}  // namespace cupule::app

@@ -1,0 +1,32 @@
+#include "machine/net_parts.h"
+
+#include <utility>
+
+namespace cupule::machine {
+
+base::Result<NetParts> NetParts::make(const backend::NetOptions& options,
+                                      const backend::MacAddress& mac, const std::string& place) {
+    NetParts parts;
+    for (unsigned i = 0; i < options.queues; ++i) {
+        // The host shows 15 bytes: "net 31:7 q15".
+        CUPULE_TRY_ASSIGN(auto worker, event::Worker::create(fmt::format("net {} q{}", place, i)));
+        parts.workers_.push_back(std::move(worker));
+    }
+    CUPULE_TRY_ASSIGN(parts.ports_, backend::open_net_ports(options, parts.workers_));
+    std::vector<device::NetPairPowers> pairs;
+    for (std::size_t i = 0; i < parts.ports_.size(); ++i) {
+        pairs.push_back({.port = *parts.ports_[i], .worker = *parts.workers_[i]});
+    }
+    const device::VirtioNetSpec spec{.mac = mac, .mtu = options.mtu};
+    parts.device = std::make_unique<device::VirtioNet>(spec, pairs);
+    return parts;
+}
+
+NetParts::~NetParts() {
+    device.reset();
+    for (std::size_t i = 0; i < ports_.size(); ++i) {
+        workers_[i]->call([&] { ports_[i].reset(); });
+    }
+}
+
+}  // namespace cupule::machine

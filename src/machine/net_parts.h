@@ -1,0 +1,34 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/net_options.h"
+#include "base/error.h"
+#include "device/network/virtio_net.h"
+#include "event/worker.h"
+
+namespace cupule::machine {
+
+/// A virtio network card and what it works with: a worker and a port for each pair of queues.
+class NetParts {
+  public:
+    /// `place` ("3:0") is in the names of its threads.
+    static base::Result<NetParts> make(const backend::NetOptions& options,
+                                       const backend::MacAddress& mac, const std::string& place);
+    NetParts(NetParts&&) = default;
+    NetParts& operator=(NetParts&&) = delete;
+    /// The device, wherever it went, is destroyed before.
+    ~NetParts();
+
+    std::unique_ptr<device::VirtioNet> device;
+
+  private:
+    NetParts() = default;
+
+    std::vector<std::unique_ptr<event::Worker>> workers_;
+    std::vector<std::unique_ptr<backend::NetPort>> ports_;
+};
+
+}  // namespace cupule::machine

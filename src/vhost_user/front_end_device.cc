@@ -1,0 +1,306 @@
+#include "vhost_user/front_end_device.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "vhost_user/vring_base.h"
+#include "virtio/features.h"
+#include "virtio/queue_position.h"
+
+namespace cupule::vhost_user {
+namespace {
+
+constexpr std::uint64_t retry_ns = 100 * event::ns_per_ms;
+/// Bits of the rings and of the transport (Virtio 1.3, 2.2).
+constexpr std::uint64_t ring_features = ~(base::mask(24) | ~base::mask(50));
+constexpr std::uint8_t link_up = 1;
+
+}  // namespace
+
+base::Result<std::unique_ptr<FrontEndDevice>> FrontEndDevice::create(
+    FrontEndSpec spec, const FrontEndPowers& powers, std::unique_ptr<FrontEnd> back_end) {
+    powers.memory.keep_in_file();
+    std::unique_ptr<FrontEndDevice> device(new FrontEndDevice(std::move(spec), powers));
+    device->features_ = (back_end->features() & (device->spec_.features_passed | ring_features)) |
+                        device->spec_.features_own;
+    event::MutexLock lock(powers.monitor);
+    device->retry_ =
+        powers.loop.make_timer(powers.monitor, [self = device.get()] { self->connect_again(); });
+    CUPULE_TRY(device->adopt(std::move(back_end)));
+    return device;
+}
+
+FrontEndDevice::~FrontEndDevice() {
+    event::MutexLock lock(powers_.monitor);
+    watch_.reset();
+    back_channel_watch_.reset();
+    retry_.reset();
+}
+
+// The back end comes and goes.
+
+base::Result<void> FrontEndDevice::check(const FrontEnd& back_end) const {
+    const std::uint64_t wanted =
+        (events_ != nullptr ? negotiated_ : features_) & ~spec_.features_own;
+    if ((wanted & ~back_end.features()) != 0) {
+        return base::fail("the back end lacks the features {:#x} that the driver has",
+                          wanted & ~back_end.features());
+    }
+    if (spec_.back_end_config_bytes != 0 && !back_end.has(protocol_feature::config)) {
+        return base::fail("the back end has no configuration space for {}", spec_.id.name);
+    }
+    if (back_end.queues().value_or(spec_.queues.size()) < spec_.queues.size()) {
+        return base::fail("the back end serves {} queues, {} are wanted", *back_end.queues(),
+                          spec_.queues.size());
+    }
+    return {};
+}
+
+base::Result<void> FrontEndDevice::adopt(std::unique_ptr<FrontEnd> back_end) {
+    CUPULE_TRY(check(*back_end));
+    back_end_ = std::move(back_end);
+    CUPULE_TRY(fetch_config());
+    CUPULE_TRY_ASSIGN(watch_, powers_.loop.watch(
+                                  back_end_->fd(), EPOLLIN, powers_.monitor, [this](std::uint32_t) {
+                                      if (const auto alive = back_end_->check_alive(); !alive) {
+                                          lost(alive.error());
+                                      }
+                                  }));
+    if (back_end_->back_channel_fd() >= 0) {
+        CUPULE_TRY_ASSIGN(back_channel_watch_,
+                          powers_.loop.watch(back_end_->back_channel_fd(), EPOLLIN, powers_.monitor,
+                                             [this](std::uint32_t) { hear_back_channel(); }));
+    }
+    if (events_ != nullptr && !given_up_) {
+        CUPULE_TRY(start_rings());
+    }
+    show_link(true);
+    failure_told_ = false;
+    return {};
+}
+
+void FrontEndDevice::hear_back_channel() {
+    const auto changes = back_end_->hear_back_channel();
+    if (!changes) {
+        lost(changes.error());
+        return;
+    }
+    if (*changes == 0) {
+        return;
+    }
+    if (const auto fetched = fetch_config(); !fetched) {
+        lost(fetched.error());
+        return;
+    }
+    if (events_ != nullptr) {
+        events_->config_changed();
+    }
+}
+
+base::Result<void> FrontEndDevice::fetch_config() {
+    if (spec_.back_end_config_bytes == 0) {
+        return {};
+    }
+    CUPULE_TRY_ASSIGN(config_, back_end_->read_config(spec_.back_end_config_bytes));
+    if (spec_.patch) {
+        config_.at(spec_.patch->at) = static_cast<std::uint8_t>(spec_.patch->value);
+        config_.at(spec_.patch->at + 1) = static_cast<std::uint8_t>(spec_.patch->value >> 8);
+    }
+    return {};
+}
+
+void FrontEndDevice::show_link(bool up) {
+    if (!spec_.link_status_at) {
+        return;
+    }
+    std::uint8_t& status = config_.at(*spec_.link_status_at);
+    const auto now = static_cast<std::uint8_t>(up ? status | link_up : status & ~link_up);
+    if (std::exchange(status, now) != now && events_ != nullptr) {
+        events_->config_changed();
+    }
+}
+
+/// The connection is over; the driver's queues stay, and another back end may take them.
+void FrontEndDevice::lost(const base::Error& error) {
+    const bool again = !spec_.path.empty();
+    if (!std::exchange(failure_told_, true)) {
+        base::log_warning("{} at '{}': {}{}", spec_.id.name, spec_.path, error.message,
+                          again ? "; waiting for a back end to come back" : "");
+    }
+    watch_.reset();
+    back_channel_watch_.reset();
+    back_end_.reset();
+    if (events_ != nullptr && begun_ && !given_up_ &&
+        !std::ranges::all_of(queues_, [this](const auto& queue) { return goes_on(queue); })) {
+        give_up_queues();
+    }
+    show_link(false);
+    if (again) {
+        retry_->start_at(powers_.loop.clock().now_ns() + retry_ns);
+    }
+}
+
+/// Whether what the lost back end had under way is known: by the inflight area, or because it is
+/// nothing. Without that, requests would be lost or done twice into buffers of others.
+bool FrontEndDevice::goes_on(const virtio::RunningQueue& queue) const {
+    if (queue.queue.packed()) {
+        return false;
+    }
+    const auto [available, used] = virtio::split_indices(queue.queue, powers_.memory);
+    return inflight_.has_value() || available == used;
+}
+
+void FrontEndDevice::give_up_queues() {
+    given_up_ = true;
+    for (const virtio::RunningQueue& queue : queues_) {
+        if (!goes_on(queue)) {
+            events_->queue_broken(queue.index, virtio::QueueFault::back_end_lost);
+            return;
+        }
+    }
+}
+
+void FrontEndDevice::connect_again() {
+    auto connected = FrontEnd::connect(spec_.path);
+    auto result = connected ? adopt(std::move(*connected))
+                            : base::Result<void>(std::unexpected(connected.error()));
+    if (!result) {
+        lost(result.error());
+        return;
+    }
+    base::log_info("{} at '{}': a back end is there again", spec_.id.name, spec_.path);
+}
+
+// The driver's side.
+
+std::uint64_t FrontEndDevice::read_config(std::uint64_t offset, unsigned size) {
+    std::uint64_t value = 0;
+    for (unsigned i = 0; i < size && offset < config_.size() && offset + i < config_.size(); ++i) {
+        value |= std::uint64_t{config_[offset + i]} << (8 * i);
+    }
+    return value;
+}
+
+void FrontEndDevice::write_config(std::uint64_t offset, unsigned size, std::uint64_t value) {
+    const bool theirs = base::contains(0, spec_.back_end_config_bytes, offset, size);
+    if (!theirs || back_end_ == nullptr) {
+        return;
+    }
+    std::vector<std::uint8_t> bytes(size);
+    for (unsigned i = 0; i < size; ++i) {
+        bytes[i] = static_cast<std::uint8_t>(value >> (8 * i));
+    }
+    auto result = back_end_->write_config(static_cast<std::uint32_t>(offset), bytes);
+    if (result) {
+        result = fetch_config();
+    }
+    if (!result) {
+        lost(result.error());
+    }
+}
+
+base::Result<void> FrontEndDevice::activate(std::uint64_t negotiated,
+                                            std::vector<virtio::RunningQueue> queues,
+                                            virtio::DeviceEvents& events) {
+    negotiated_ = negotiated;
+    events_ = &events;
+    queues_ = std::move(queues);
+    given_up_ = false;
+    begun_ = false;
+    if (back_end_ != nullptr) {
+        if (const auto started = start_rings(); !started) {
+            lost(started.error());
+        }
+    }
+    return {};
+}
+
+base::Result<void> FrontEndDevice::prepare_inflight() {
+    const bool possible = back_end_->has(protocol_feature::inflight_shmfd) &&
+                          (negotiated_ & virtio::feature::ring_packed) == 0;
+    if (inflight_ || !possible || queues_.empty()) {
+        return {};
+    }
+    std::uint16_t entries = 0;
+    for (const virtio::RunningQueue& queue : queues_) {
+        entries = std::max(entries, queue.queue.geometry().size);
+    }
+    const auto count = static_cast<std::uint16_t>(spec_.queues.size());
+    CUPULE_TRY_ASSIGN(auto made, back_end_->make_inflight(count, entries));
+    inflight_ = std::move(made);
+    return {};
+}
+
+/// Gives the back end all it needs, from the first ring on or in the middle of things.
+base::Result<void> FrontEndDevice::start_rings() {
+    const bool again = std::exchange(begun_, true);
+    CUPULE_TRY(prepare_inflight());
+    const bool recorded = inflight_ && back_end_->has(protocol_feature::inflight_shmfd);
+    CUPULE_TRY(back_end_->set_up({.features = negotiated_ & ~spec_.features_own,
+                                  .memory = powers_.memory,
+                                  .inflight = recorded ? &*inflight_ : nullptr}));
+    for (virtio::RunningQueue& queue : queues_) {
+        if (again) {
+            virtio::move_to(queue, powers_.memory, negotiated_, position_in_ring(queue));
+        }
+        CUPULE_TRY(back_end_->start_ring(queue));
+    }
+    CUPULE_TRY(back_end_->settle());
+    for (const virtio::RunningQueue& queue : queues_) {
+        // The back end before may have taken a kick and not come to a call.
+        base::signal_eventfd(queue.kick_fd);
+        if (again) {
+            base::signal_eventfd(queue.call_fd);
+        }
+    }
+    return {};
+}
+
+/// Where a split ring goes on whose back end did not say: behind what was used, and the record of
+/// what is in flight says the rest.
+virtio::QueuePosition FrontEndDevice::position_in_ring(const virtio::RunningQueue& queue) const {
+    const std::uint16_t used = virtio::split_indices(queue.queue, powers_.memory).used;
+    return {.next_available = used, .next_used = used};
+}
+
+std::vector<virtio::RunningQueue> FrontEndDevice::deactivate() {
+    const bool packed = (negotiated_ & virtio::feature::ring_packed) != 0;
+    for (virtio::RunningQueue& queue : queues_) {
+        virtio::QueuePosition at = queue.queue.position();
+        if (!packed) {
+            at = position_in_ring(queue);
+        }
+        if (back_end_ != nullptr && !given_up_) {
+            const auto base = back_end_->stop_ring(queue.index);
+            if (!base) {
+                given_up_ = true;  // a driver that goes on finds out; most reset the device now
+                lost(base.error());
+            } else {
+                at = position_of(*base, packed);
+                at.next_used =
+                    packed ? at.next_used : virtio::split_indices(queue.queue, powers_.memory).used;
+            }
+        }
+        virtio::move_to(queue, powers_.memory, negotiated_, at);
+    }
+    events_ = nullptr;
+    begun_ = false;
+    return std::exchange(queues_, {});
+}
+
+std::optional<virtio::RunningQueue> FrontEndDevice::stop_queue(std::uint16_t /*index*/) {
+    return std::nullopt;  // RING_RESET is not offered
+}
+
+void FrontEndDevice::start_queue(virtio::RunningQueue /*queue*/) {}
+
+void FrontEndDevice::reset() {
+    inflight_.reset();
+    negotiated_ = 0;
+    given_up_ = false;
+}
+
+}  // namespace cupule::vhost_user

@@ -1,0 +1,117 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "event/event_loop.h"
+#include "memory/guest_memory.h"
+#include "vhost_user/front_end.h"
+#include "virtio/device.h"
+
+// A virtio device that another process serves over vhost-user.
+//
+// Models: any type of device whose configuration space the back end has (CONFIG) or the front end
+// knows by itself; news of the configuration; a back end that ends and comes back while the driver
+// runs: requests under way go on through the inflight area, the driver sees a delay.
+// Leaves out: queue reset, the IOMMU, migration.
+namespace cupule::vhost_user {
+
+/// What kind of device it is, beyond what the back end says.
+struct FrontEndSpec {
+    virtio::DeviceId id{};
+    /// The back end's socket, for connecting again; empty: once is all.
+    std::string path{};
+    /// Feature bits of the device type that may pass between driver and back end.
+    std::uint64_t features_passed = 0;
+    /// Feature bits that this end serves, through `config`.
+    std::uint64_t features_own = 0;
+    std::vector<virtio::QueueLimits> queues{};
+    /// Bytes of the configuration space that are the back end's; 0: all of it is `config`.
+    std::uint32_t back_end_config_bytes = 0;
+    /// The configuration space as this end knows it.
+    std::vector<std::uint8_t> config{};
+    /// Fields of the back end's configuration space that are this end's business.
+    struct Patch {
+        std::size_t at = 0;
+        std::uint16_t value = 0;
+    };
+    std::optional<Patch> patch{};
+    /// A byte of `config` whose lowest bit says that the link is up: while the back end is there.
+    std::optional<std::size_t> link_status_at{};
+};
+
+struct FrontEndPowers {
+    const memory::GuestMemory& memory;
+    event::EventLoop& loop;
+    /// The device's.
+    event::Monitor& monitor;
+};
+
+class FrontEndDevice : public virtio::Device {
+  public:
+    /// Takes a connection that was made. An error when the back end cannot serve such a device.
+    static base::Result<std::unique_ptr<FrontEndDevice>> create(FrontEndSpec spec,
+                                                                const FrontEndPowers& powers,
+                                                                std::unique_ptr<FrontEnd> back_end);
+    /// Without the monitor, which it takes.
+    ~FrontEndDevice() override;
+
+    virtio::DeviceId id() const override { return spec_.id; }
+    std::uint64_t features() const override { return features_; }
+    std::span<const virtio::QueueLimits> queues() const override { return spec_.queues; }
+    std::uint64_t read_config(std::uint64_t offset, unsigned size) override;
+    void write_config(std::uint64_t offset, unsigned size, std::uint64_t value) override;
+    base::Result<void> activate(std::uint64_t negotiated, std::vector<virtio::RunningQueue> queues,
+                                virtio::DeviceEvents& events) override;
+    std::vector<virtio::RunningQueue> deactivate() override;
+    std::optional<virtio::RunningQueue> stop_queue(std::uint16_t index) override;
+    void start_queue(virtio::RunningQueue queue) override;
+    void reset() override;
+    void visit(snapshot::Visitor& /*visitor*/) override {}
+
+    /// Whether a back end is there. With the monitor held.
+    bool connected() const { return back_end_ != nullptr; }
+
+  private:
+    FrontEndDevice(FrontEndSpec spec, const FrontEndPowers& powers)
+        : spec_(std::move(spec)), powers_(powers), config_(spec_.config) {}
+
+    base::Result<void> adopt(std::unique_ptr<FrontEnd> back_end);
+    base::Result<void> check(const FrontEnd& back_end) const;
+    base::Result<void> fetch_config();
+    base::Result<void> start_rings();
+    base::Result<void> prepare_inflight();
+    void lost(const base::Error& error);
+    void give_up_queues();
+    bool goes_on(const virtio::RunningQueue& queue) const;
+    void connect_again();
+    void hear_back_channel();
+    void show_link(bool up);
+    virtio::QueuePosition position_in_ring(const virtio::RunningQueue& queue) const;
+
+    const FrontEndSpec spec_;
+    const FrontEndPowers powers_;
+    std::uint64_t features_ = 0;
+    std::vector<std::uint8_t> config_;
+    std::unique_ptr<FrontEnd> back_end_;
+    std::unique_ptr<event::FdWatch> watch_;
+    std::unique_ptr<event::FdWatch> back_channel_watch_;
+    std::unique_ptr<event::Timer> retry_;
+    bool failure_told_ = false;
+
+    // From DRIVER_OK on.
+    virtio::DeviceEvents* events_ = nullptr;
+    std::uint64_t negotiated_ = 0;
+    std::vector<virtio::RunningQueue> queues_;
+    /// A back end has run these queues, or does.
+    bool begun_ = false;
+    /// The driver was told that it must reset the device.
+    bool given_up_ = false;
+    /// What the back end leaves behind; from the first DRIVER_OK to the reset.
+    std::optional<FrontEnd::InflightFile> inflight_;
+};
+
+}  // namespace cupule::vhost_user

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file_descriptor.h"
+#include "vhost_user/fault_guard.h"
+#include "vhost_user/protocol.h"
+#include "virtio/inflight_log.h"
+#include "virtio/ring_area.h"
+
+namespace cupule::vhost_user {
+
+/// One split queue's part of the inflight area, laid out as "Inflight I/O tracking" of the protocol
+/// says (QueueRegionSplit), so that another program may go on where this one ended. The front end
+/// shares the memory and may write anything to it: each value is read once and checked.
+class SplitInflight : public virtio::InflightLog {
+  public:
+    /// `bytes` is the queue's part, for `entries` descriptors; `ring_size` is at most that.
+    SplitInflight(std::span<std::byte> bytes, std::uint16_t entries, std::uint16_t ring_size)
+        : area_(bytes), entries_(entries), ring_size_(ring_size) {}
+
+    /// Begins, or goes on after another process, when the used ring stands at `used_index`. The
+    /// heads that were taken and are not in the used ring, in the order they were taken in.
+    std::vector<std::uint16_t> recover(std::uint16_t used_index);
+
+    void taken(std::uint16_t head) override;
+    void put(std::uint16_t head) override;
+    void published(std::uint16_t used_index) override;
+
+    static std::uint64_t bytes_for(std::uint16_t entries);
+
+  private:
+    void begin(std::uint16_t used_index);
+    void finish_last_batch(std::uint16_t used_index);
+
+    virtio::RingArea area_;
+    std::uint16_t entries_;
+    std::uint16_t ring_size_;
+    std::uint64_t counter_ = 0;
+    std::vector<std::uint16_t> batch_;
+};
+
+/// The inflight area of a device: a file of memory that the front end keeps for the back end.
+class InflightArea {
+  public:
+    /// A new one, zeroed. `queues` and `entries` are at least 1.
+    static base::Result<std::unique_ptr<InflightArea>> create(std::uint16_t queues,
+                                                              std::uint16_t entries);
+    /// The one that a front end hands over; an error when it does not hold what it says.
+    static base::Result<std::unique_ptr<InflightArea>> map(const Inflight& description,
+                                                           base::FileDescriptor file);
+    ~InflightArea();
+    InflightArea(const InflightArea&) = delete;
+    InflightArea& operator=(const InflightArea&) = delete;
+
+    const Inflight& description() const { return description_; }
+    const base::FileDescriptor& file() const { return file_; }
+
+    /// The record of a queue, which this outlives; nullptr for one that it has no room for.
+    std::unique_ptr<SplitInflight> log_of(std::uint16_t queue, std::uint16_t ring_size) const;
+
+  private:
+    InflightArea(const Inflight& description, base::FileDescriptor file)
+        : description_(description), file_(std::move(file)) {}
+    base::Result<void> map_file();
+
+    Inflight description_;
+    base::FileDescriptor file_;
+    std::span<std::byte> mapping_;
+    std::optional<FaultGuard> guard_;
+};
+
+}  // namespace cupule::vhost_user

@@ -1,0 +1,443 @@
+// Both ends against each other: a driver before our front end, a disk behind our back end, in
+// another process where that has to die.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <thread>
+
+#include "device/storage/virtio_blk.h"
+#include "testing/virtio_driver.h"
+#include "testing/virtio_pci_bench.h"
+#include "vhost_user/back_end_server.h"
+#include "vhost_user/front_end_device.h"
+
+namespace cupule::vhost_user {
+namespace {
+
+using testing::VirtioDriver;
+using testing::VirtioPciBench;
+using virtio::feature::version_1;
+
+constexpr int failure_ms = 20'000;
+constexpr std::uint64_t disk_bytes = 1 << 20;
+constexpr std::uint64_t sector_bytes = 512;
+constexpr std::uint64_t config_wce = base::bit(11);
+constexpr std::uint64_t flush = base::bit(9);
+
+/// What all processes of a test see.
+struct Shared {
+    std::array<std::byte, disk_bytes> disk;
+    /// Requests for odd sectors never end.
+    std::atomic<bool> hold;
+    std::atomic<unsigned> writes;
+};
+
+class SharedMemory {
+  public:
+    SharedMemory()
+        : place_(mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                      -1, 0)) {}
+    ~SharedMemory() { munmap(place_, sizeof(Shared)); }
+    SharedMemory(const SharedMemory&) = delete;
+    SharedMemory& operator=(const SharedMemory&) = delete;
+    Shared& operator*() const { return *static_cast<Shared*>(place_); }
+    Shared* operator->() const { return static_cast<Shared*>(place_); }
+
+  private:
+    void* place_;
+};
+
+/// Ends requests as they come, or not at all.
+class HoldingQueue : public backend::BlockQueue {
+  public:
+    HoldingQueue(backend::BlockStore& store, Shared& shared) : store_(store), shared_(shared) {}
+    bool submit(const backend::BlockRequest& request) override {
+        if (shared_.hold && (request.at / sector_bytes) % 2 == 1) {
+            return true;
+        }
+        done_.push_back({.token = request.token, .error = backend::execute(store_, request)});
+        return true;
+    }
+    void kick() override {}
+    std::size_t collect(std::span<backend::BlockCompletion> to) override {
+        const std::size_t count = std::min(to.size(), done_.size());
+        std::copy_n(done_.begin(), count, to.begin());
+        done_.erase(done_.begin(), done_.begin() + static_cast<std::ptrdiff_t>(count));
+        return count;
+    }
+    void wait() override {}
+
+  private:
+    backend::BlockStore& store_;
+    Shared& shared_;
+    std::vector<backend::BlockCompletion> done_;
+};
+
+class SharedStore : public backend::BlockStore {
+  public:
+    explicit SharedStore(Shared& shared) : shared_(shared) {}
+    std::uint64_t size() const override { return disk_bytes; }
+    base::Result<void> read(std::span<const iovec> to, std::uint64_t at) override {
+        for (const iovec& each : to) {
+            std::memcpy(each.iov_base, shared_.disk.data() + at, each.iov_len);
+            at += each.iov_len;
+        }
+        return {};
+    }
+    base::Result<void> write(std::span<const iovec> from, std::uint64_t at) override {
+        ++shared_.writes;
+        for (const iovec& each : from) {
+            std::memcpy(shared_.disk.data() + at, each.iov_base, each.iov_len);
+            at += each.iov_len;
+        }
+        return {};
+    }
+    base::Result<void> flush() override { return {}; }
+    base::Result<void> discard(std::uint64_t, std::uint64_t) override { return {}; }
+    base::Result<void> write_zeroes(std::uint64_t, std::uint64_t, bool) override { return {}; }
+    base::Result<std::unique_ptr<backend::BlockQueue>> make_queue(unsigned) override {
+        return std::make_unique<HoldingQueue>(*this, shared_);
+    }
+
+  private:
+    Shared& shared_;
+};
+
+/// A disk behind a back end on its own thread, or in the process that only does this.
+class Server {
+  public:
+    Server(Shared& shared, const std::string& socket, std::uint16_t queues) : store_(shared) {
+        event::Worker* const workers[] = {worker_.get()};
+        device_ = std::make_unique<device::VirtioBlk>(
+            device::VirtioBlkSpec{.serial = "vhost-user", .queues = queues}, &store_, workers);
+        auto made = BackEndServer::create(
+            {.device = *device_, .loop = *loop_, .monitor = monitor_, .queues = queues}, socket);
+        if (!made) {
+            ADD_FAILURE() << made.error().message;
+            return;
+        }
+        server_ = std::move(*made);
+    }
+    ~Server() {
+        if (thread_.joinable()) {
+            loop_->stop();
+            thread_.join();
+        }
+        server_.reset();
+    }
+    void start() {
+        thread_ = std::thread([this] { loop_->run(); });
+    }
+    void run() { loop_->run(); }
+    void replace_disk(backend::BlockStore* store) {
+        event::MutexLock lock(monitor_);
+        device_->replace_store(store);
+    }
+
+  private:
+    SharedStore store_;
+    std::unique_ptr<event::Worker> worker_ = *event::Worker::create("disk");
+    std::unique_ptr<event::EventLoop> loop_ = *event::EventLoop::create();
+    event::Monitor monitor_;
+    std::unique_ptr<device::VirtioBlk> device_;
+    std::unique_ptr<BackEndServer> server_;
+    std::thread thread_;
+};
+
+/// The same in a process that can be killed.
+class ServerProcess {
+  public:
+    ServerProcess(Shared& shared, const std::string& socket) {
+        pid_ = fork();
+        if (pid_ == 0) {
+            Server server(shared, socket, 1);
+            server.run();
+            _exit(0);
+        }
+    }
+    ~ServerProcess() { kill(); }
+    ServerProcess(const ServerProcess&) = delete;
+    ServerProcess& operator=(const ServerProcess&) = delete;
+    void kill() {
+        if (pid_ > 0) {
+            ::kill(std::exchange(pid_, -1), SIGKILL);
+            while (waitpid(-1, nullptr, 0) > 0) {
+            }
+        }
+    }
+
+  private:
+    pid_t pid_ = -1;
+};
+
+class VhostUserTest : public ::testing::Test {
+  protected:
+    VhostUserTest() : socket_(fmt::format("/tmp/vhost-user-{}", getpid())) {}
+    ~VhostUserTest() override { unlink(socket_.c_str()); }
+
+    static FrontEndSpec spec(const std::string& socket, std::uint16_t queues) {
+        return {.id = {.name = "virtio-blk", .type = 2, .pci_class = 0x010000},
+                .path = socket,
+                .features_passed = base::mask(15),
+                .queues = std::vector<virtio::QueueLimits>(queues, {.size_max = 64}),
+                .back_end_config_bytes = 60};
+    }
+
+    bool until(const std::function<bool()>& what) {
+        for (int waited = 0; waited < failure_ms; waited += 2) {
+            if (what()) {
+                return true;
+            }
+            bench_->loop->run_once(2);
+        }
+        return false;
+    }
+
+    /// Our front end as a PCI device, connected.
+    void plug_in(std::uint16_t queues = 1) {
+        bench_ = std::make_unique<VirtioPciBench>(std::make_unique<NoDevice>());
+        std::unique_ptr<FrontEnd> connection;
+        ASSERT_TRUE(until([&] {
+            auto made = FrontEnd::connect(socket_);
+            if (made) {
+                connection = std::move(*made);
+            }
+            return connection != nullptr;
+        }));
+        auto device = FrontEndDevice::create(
+            spec(socket_, queues),
+            {.memory = *bench_->memory, .loop = *bench_->loop, .monitor = bench_->monitor},
+            std::move(connection));
+        ASSERT_TRUE(device.has_value()) << device.error().message;
+        device_ = device->get();
+        bench_->plug_in(std::move(*device));
+    }
+
+    void drive(std::uint64_t features, std::uint16_t queues = 1) {
+        drivers_.clear();
+        ASSERT_TRUE(bench_->negotiate(features));
+        for (std::uint16_t index = 0; index < queues; ++index) {
+            VirtioDriver::Options options{
+                .features = features, .size = 64, .base = {0x10'0000 + index * 0x8'0000ULL}};
+            drivers_.push_back(std::make_unique<VirtioDriver>(*bench_->memory, options));
+            bench_->set_queue(index, drivers_.back()->geometry());
+        }
+        bench_->drive();
+        ASSERT_EQ(bench_->status(), 0x0F);
+    }
+
+    /// One sector. `token` chooses its buffers.
+    void submit(std::uint64_t token, std::uint64_t sector, bool read, std::uint16_t queue = 0) {
+        const std::uint64_t header = 0x40'0000 + token * 64;
+        ASSERT_TRUE(bench_->memory->store<std::uint64_t>({header}, read ? 0 : 1) &&
+                    bench_->memory->store<std::uint64_t>({header + 8}, sector) &&
+                    bench_->memory->store<std::uint8_t>({header + 32}, 0xFF));
+        const std::array<VirtioDriver::Buffer, 3> buffers{
+            {{.address = {header}, .length = 16},
+             {.address = {data_at(token)}, .length = sector_bytes, .writable = read},
+             {.address = {header + 32}, .length = 1, .writable = true}}};
+        ASSERT_TRUE(drivers_[queue]->submit(buffers, token));
+        if (drivers_[queue]->publish()) {
+            bench_->notify(queue);
+        }
+    }
+    static std::uint64_t data_at(std::uint64_t token) { return 0x50'0000 + token * 1024; }
+    void fill(std::uint64_t token, std::uint8_t value) {
+        ASSERT_TRUE(bench_->memory->fill({data_at(token)}, std::byte{value}, sector_bytes));
+    }
+    std::uint8_t status_of(std::uint64_t token) const {
+        return bench_->memory->load<std::uint8_t>({0x40'0000 + token * 64 + 32}).value_or(0xEE);
+    }
+    /// Collects `count` answers.
+    bool collect(unsigned count, std::uint16_t queue = 0) {
+        return until([&] {
+                   while (count != 0 && drivers_[queue]->collect()) {
+                       --count;
+                   }
+                   return count == 0;
+               }) &&
+               drivers_[queue]->violation().empty();
+    }
+
+    class NoDevice;
+    std::string socket_;
+    SharedMemory shared_;
+    std::unique_ptr<VirtioPciBench> bench_;
+    std::vector<std::unique_ptr<VirtioDriver>> drivers_;
+    FrontEndDevice* device_ = nullptr;
+};
+
+/// What the bench has until there is a connection, for which it has the memory.
+class VhostUserTest::NoDevice : public virtio::Device {
+  public:
+    virtio::DeviceId id() const override { return {.name = "none", .type = 42}; }
+    std::uint64_t features() const override { return version_1; }
+    std::span<const virtio::QueueLimits> queues() const override { return {}; }
+    std::uint64_t read_config(std::uint64_t, unsigned) override { return 0; }
+    void write_config(std::uint64_t, unsigned, std::uint64_t) override {}
+    base::Result<void> activate(std::uint64_t, std::vector<virtio::RunningQueue>,
+                                virtio::DeviceEvents&) override {
+        return {};
+    }
+    std::vector<virtio::RunningQueue> deactivate() override { return {}; }
+    std::optional<virtio::RunningQueue> stop_queue(std::uint16_t) override { return std::nullopt; }
+    void start_queue(virtio::RunningQueue) override {}
+    void reset() override {}
+    void visit(snapshot::Visitor&) override {}
+};
+
+TEST_F(VhostUserTest, CarriesWritesAndReadsWithEveryRingFormat) {
+    Server server(*shared_, socket_, 2);
+    server.start();
+    plug_in(2);
+    std::uint8_t value = 1;
+    for (const std::uint64_t features :
+         {version_1, version_1 | virtio::feature::event_idx,
+          version_1 | virtio::feature::ring_packed,
+          version_1 | virtio::feature::in_order | virtio::feature::indirect_desc,
+          version_1 | virtio::feature::ring_packed | virtio::feature::event_idx}) {
+        drive(features | base::bit(12), 2);
+        for (std::uint64_t token = 0; token < 20; ++token) {
+            fill(token, value);
+            submit(token, token, false, token % 2);
+        }
+        ASSERT_TRUE(collect(10, 0) && collect(10, 1)) << features;
+        EXPECT_EQ(status_of(19), 0);
+        EXPECT_EQ(shared_->disk[19 * sector_bytes], std::byte{value});
+        fill(0, 0);
+        submit(0, 19, true, 1);
+        ASSERT_TRUE(collect(1, 1));
+        EXPECT_EQ(*bench_->memory->load<std::uint8_t>({data_at(0) + 511}), value);
+        bench_->set_status(0);
+        ++value;
+    }
+}
+
+TEST_F(VhostUserTest, TheConfigurationIsTheBackEnds) {
+    Server server(*shared_, socket_, 1);
+    server.start();
+    plug_in();
+    using virtio::pci_layout::device_offset;
+    EXPECT_EQ(bench_->read(device_offset, 8), disk_bytes / sector_bytes);
+    EXPECT_EQ(bench_->read(device_offset + 32, 1), 1U);
+    drive(version_1 | config_wce | flush);
+    bench_->write(device_offset + 32, 1, 0);
+    EXPECT_EQ(bench_->read(device_offset + 32, 1), 0U);
+    server.replace_disk(nullptr);
+    EXPECT_TRUE(until([&] { return bench_->read(device_offset, 8) == 0; }));
+    EXPECT_TRUE(
+        until([&] { return bench_->read(virtio::pci_layout::common::config_generation, 1) == 1; }));
+}
+
+TEST_F(VhostUserTest, FrontEndsComeOneAfterAnother) {
+    Server server(*shared_, socket_, 1);
+    server.start();
+    for (std::uint8_t round = 1; round < 4; ++round) {
+        plug_in();
+        drive(version_1);
+        fill(0, round);
+        submit(0, round, false);
+        ASSERT_TRUE(collect(1));
+        bench_.reset();
+        EXPECT_EQ(shared_->disk[round * sector_bytes], std::byte{round});
+    }
+}
+
+TEST_F(VhostUserTest, AKilledBackEndCostsNoRequestAndRepeatsNone) {
+    ServerProcess first(*shared_, socket_);
+    plug_in();
+    drive(version_1 | virtio::feature::event_idx);
+    // Even sectors are written and handed back, odd ones stay under way; then the places of the
+    // even ones in the available ring are used again.
+    shared_->hold = true;
+    constexpr std::uint64_t count = 20;
+    for (std::uint64_t token = 0; token < count; ++token) {
+        fill(token, static_cast<std::uint8_t>(token + 1));
+        submit(token, token, false);
+    }
+    ASSERT_TRUE(collect(count / 2));
+    for (std::uint64_t round = 0; round < 6; ++round) {
+        for (std::uint64_t token = 0; token < count; token += 2) {
+            submit(token, token, false);
+        }
+        ASSERT_TRUE(collect(count / 2));
+    }
+    const unsigned before = shared_->writes;
+    EXPECT_EQ(before, 7 * count / 2);
+    first.kill();
+    ASSERT_TRUE(until([&] { return !device_->connected(); }));
+    submit(count, 100, true);
+    shared_->hold = false;
+    ServerProcess second(*shared_, socket_);
+    ASSERT_TRUE(collect(count / 2 + 1));
+    EXPECT_EQ(shared_->writes, before + count / 2);
+    for (std::uint64_t token = 0; token < count; ++token) {
+        EXPECT_EQ(status_of(token), 0);
+        EXPECT_EQ(shared_->disk[token * sector_bytes], std::byte(token + 1)) << token;
+    }
+    EXPECT_EQ(bench_->status(), 0x0F);
+    EXPECT_FALSE(drivers_[0]->collect());
+}
+
+TEST_F(VhostUserTest, WithPackedRingsALostBackEndAsksForAReset) {
+    auto first = std::make_unique<ServerProcess>(*shared_, socket_);
+    plug_in();
+    drive(version_1 | virtio::feature::ring_packed);
+    first->kill();
+    ASSERT_TRUE(until([&] { return bench_->status() == 0x4F; }));
+    const ServerProcess second(*shared_, socket_);
+    ASSERT_TRUE(until([&] { return device_->connected(); }));
+    bench_->set_status(0);
+    drive(version_1 | virtio::feature::ring_packed);
+    submit(0, 0, true);
+    EXPECT_TRUE(collect(1));
+}
+
+TEST_F(VhostUserTest, ADriverThatStartsWhileNobodyIsThereWaits) {
+    auto first = std::make_unique<ServerProcess>(*shared_, socket_);
+    plug_in();
+    first->kill();
+    ASSERT_TRUE(until([&] { return !device_->connected(); }));
+    drive(version_1);
+    submit(0, 3, true);
+    const ServerProcess second(*shared_, socket_);
+    EXPECT_TRUE(collect(1));
+    EXPECT_EQ(status_of(0), 0);
+}
+
+TEST_F(VhostUserTest, TheLinkFollowsTheBackEnd) {
+    auto first = std::make_unique<ServerProcess>(*shared_, socket_);
+    bench_ = std::make_unique<VirtioPciBench>(std::make_unique<NoDevice>());
+    std::unique_ptr<FrontEnd> connection;
+    ASSERT_TRUE(until([&] {
+        auto made = FrontEnd::connect(socket_);
+        connection = made ? std::move(*made) : nullptr;
+        return connection != nullptr;
+    }));
+    auto device = FrontEndDevice::create(
+        {.id = {.name = "virtio-net", .type = 1},
+         .path = socket_,
+         .queues = std::vector<virtio::QueueLimits>(1),
+         .config = {1, 2, 3, 4, 5, 6, 0, 0},
+         .link_status_at = 6},
+        {.memory = *bench_->memory, .loop = *bench_->loop, .monitor = bench_->monitor},
+        std::move(connection));
+    ASSERT_TRUE(device.has_value());
+    EXPECT_EQ((*device)->read_config(4, 4), 0x0001'0605U);
+    first->kill();
+    EXPECT_TRUE(until([&] { return (*device)->read_config(6, 1) == 0; }));
+    const ServerProcess second(*shared_, socket_);
+    EXPECT_TRUE(until([&] { return (*device)->read_config(6, 1) == 1; }));
+}
+
+}  // namespace
+}  // namespace cupule::vhost_user
