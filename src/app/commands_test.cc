@@ -36,6 +36,11 @@ Output call(const std::vector<std::string_view>& words) {
             [&output](const VmOptions& options) {
                 output.ran.push_back(options.name);
                 return 7;
+            },
+        .run_serve =
+            [&output](const ServeOptions& options) {
+                output.ran.push_back(options.device + " " + options.options + " " + options.socket);
+                return 5;
             }};
     output.status = run_program(words, context);
     return output;
@@ -48,6 +53,37 @@ TEST(Commands, RunRunsTheMachineAndReturnsItsStatus) {
         const Output output = call(words);
         EXPECT_EQ(output.status, 7);
         EXPECT_EQ(output.ran, std::vector<std::string>{"vm"});
+    }
+}
+
+TEST(Commands, ServeTakesADeviceItsOptionsAndASocket) {
+    for (const std::vector<std::string_view>& words :
+         {std::vector<std::string_view>{"cupule", "serve", "virtio-blk", "d,ro", "--socket", "s"},
+          std::vector<std::string_view>{"cupule", "serve", "--socket-path=s", "--poll=0",
+                                        "virtio-blk", "d,ro"}}) {
+        const Output output = call(words);
+        EXPECT_EQ(output.status, 5) << output.errors;
+        EXPECT_EQ(output.ran, std::vector<std::string>{"virtio-blk d,ro s"});
+    }
+    EXPECT_THAT(call({"cupule", "serve", "--help"}).out, HasSubstr("--socket PATH"));
+}
+
+TEST(Commands, ServeSaysWhatIsWrongAndServesNothing) {
+    const std::pair<std::vector<std::string_view>, const char*> bad[] = {
+        {{"cupule", "serve"}, "the device is missing"},
+        {{"cupule", "serve", "virtio-rnd", "", "--socket", "s"}, "cannot be served"},
+        {{"cupule", "serve", "virtio-blk", "d"}, "--socket PATH is missing"},
+        {{"cupule", "serve", "virtio-blk", "d,bogus", "--socket", "s"}, "'bogus'"},
+        {{"cupule", "serve", "virtio-blk", "d", "--socket", "s", "--poll", "x"}, "--poll 'x'"},
+        {{"cupule", "serve", "virtio-blk", "d", "--sock", "s"}, "unknown option '--sock'"},
+        {{"cupule", "serve", "virtio-net", "tap=t,vhost", "--socket", "s"}, "neither vhost"},
+        {{"cupule", "serve", "virtio-net", "vhost-user=x", "--socket", "s"}, "vhost-user"},
+    };
+    for (const auto& [words, text] : bad) {
+        const Output output = call(words);
+        EXPECT_NE(output.status, 0);
+        EXPECT_TRUE(output.ran.empty());
+        EXPECT_THAT(output.errors, HasSubstr(text));
     }
 }
 

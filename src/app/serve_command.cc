@@ -25,7 +25,7 @@ constexpr std::uint64_t front_end_net_features =
 
 /// Runs until a signal comes.
 base::Result<void> serve(virtio::Device& device, std::uint64_t hidden, std::uint16_t queues,
-                         const std::string& socket, int signals) {
+                         bool has_config, const std::string& socket, int signals) {
     CUPULE_TRY_ASSIGN(const auto loop, event::EventLoop::create());
     event::Monitor monitor;
     event::Monitor signal_monitor;
@@ -36,7 +36,8 @@ base::Result<void> serve(virtio::Device& device, std::uint64_t hidden, std::uint
                                                          .loop = *loop,
                                                          .monitor = monitor,
                                                          .hidden_features = hidden,
-                                                         .queues = queues},
+                                                         .queues = queues,
+                                                         .has_config = has_config},
                                                         socket));
     base::log_info("serving {} at '{}'", device.id().name, socket);
     loop->run();
@@ -46,7 +47,7 @@ base::Result<void> serve(virtio::Device& device, std::uint64_t hidden, std::uint
 base::Result<void> serve_disk(const ServeOptions& options, int signals) {
     CUPULE_TRY_ASSIGN(const auto disk, backend::parse_block_options(options.options));
     CUPULE_TRY_ASSIGN(auto parts, machine::make_disk(disk, "user", "CUPULE-USER", options.poll_ns));
-    return serve(*parts.device, 0, static_cast<std::uint16_t>(disk.queues), options.socket,
+    return serve(*parts.device, 0, static_cast<std::uint16_t>(disk.queues), true, options.socket,
                  signals);
 }
 
@@ -55,7 +56,7 @@ base::Result<void> serve_card(const ServeOptions& options, int signals) {
     // Front ends show their own address.
     CUPULE_TRY_ASSIGN(auto parts, machine::NetParts::make(
                                       card, card.mac.value_or(backend::MacAddress{}), "user"));
-    return serve(*parts.device, front_end_net_features, 2, options.socket, signals);
+    return serve(*parts.device, front_end_net_features, 2, false, options.socket, signals);
 }
 
 }  // namespace

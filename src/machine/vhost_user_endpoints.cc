@@ -28,6 +28,7 @@ struct Words {
     std::string socket{};
     std::string tag{};
     std::uint16_t queues = 1;
+    bool packed = false;
 };
 
 std::string_view take_word(std::string_view& rest) {
@@ -45,7 +46,9 @@ base::Result<Words> parse_words(std::string_view text, std::string_view count_na
         const std::size_t equals = std::min(word.find('='), word.size());
         const std::string_view key = word.substr(0, equals);
         const std::string_view value = word.substr(std::min(equals + 1, word.size()));
-        if (key == "vhost-user" && !value.empty()) {
+        if (word == "packed") {
+            words.packed = true;
+        } else if (key == "vhost-user" && !value.empty()) {
             words.socket = value;
         } else if (with_tag && key == "tag" && !value.empty() && value.size() <= tag_bytes) {
             words.tag = value;
@@ -56,7 +59,7 @@ base::Result<Words> parse_words(std::string_view text, std::string_view count_na
                    words.queues > queues_max) {
             return base::fail(
                 "the option '{}' is not known here or has no good value; there are "
-                "vhost-user=SOCKET{}, {}=N with 1 to {}",
+                "vhost-user=SOCKET{}, {}=N with 1 to {}, packed",
                 word, with_tag ? fmt::format(", tag=TAG of 1 to {} bytes", tag_bytes) : "",
                 count_name, queues_max);
         }
@@ -172,6 +175,7 @@ base::Result<std::unique_ptr<Endpoint>> make_virtio_fs(const SlotOptions& slot,
     return make(slot, context,
                 {.id = {.name = "virtio-fs", .type = 26, .pci_class = 0x018000},
                  .path = words->socket,
+                 .packed = words->packed,
                  .queues = queues_of(std::size_t{words->queues} + 1, queue_size_max),
                  .config = std::move(config)},
                 virtio::PciTransportModel::modern);

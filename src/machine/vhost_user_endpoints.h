@@ -13,7 +13,7 @@ namespace cupule::machine {
 /// `vhost-user=SOCKET`.
 bool names_vhost_user(std::string_view options);
 
-/// `-s N,virtio-blk,[mq=N,]vhost-user=SOCKET`; `text` is without the transport's words.
+/// `-s N,virtio-blk,[mq=N,]vhost-user=SOCKET[,packed]`; `text` is without the transport's words.
 base::Result<std::unique_ptr<Endpoint>> make_vhost_user_blk(const SlotOptions& slot,
                                                             std::string_view text,
                                                             const EndpointContext& context,
@@ -23,7 +23,7 @@ base::Result<std::unique_ptr<Endpoint>> make_vhost_user_net(const SlotOptions& s
                                                             const backend::NetOptions& options,
                                                             const backend::MacAddress& mac,
                                                             const EndpointContext& context);
-/// `-s N,virtio-fs,vhost-user=SOCKET,tag=TAG[,queues=N]`.
+/// `-s N,virtio-fs,vhost-user=SOCKET,tag=TAG[,queues=N][,packed]`.
 base::Result<std::unique_ptr<Endpoint>> make_virtio_fs(const SlotOptions& slot,
                                                        const EndpointContext& context);
 

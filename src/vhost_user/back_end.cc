@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/assert.h"
-#include "base/log.h"
 #include "virtio/features.h"
 #include "virtio/ring_layout.h"
 
@@ -57,20 +56,20 @@ base::Result<void> BackEnd::watch() {
 void BackEnd::readable() {
     auto message = connection_.receive();
     if (!message) {
-        end(message.error());
+        end(message.error(), base::LogLevel::info);
         return;
     }
     if (!*message) {
         return;
     }
     if (const auto handled = handle(std::move(**message)); !handled) {
-        end(handled.error());
+        end(handled.error(), base::LogLevel::warning);
     }
 }
 
-void BackEnd::end(const base::Error& error) {
-    base::log_info("vhost-user: a front end has left {}: {}", powers_.device.id().name,
-                   error.message);
+void BackEnd::end(const base::Error& error, base::LogLevel level) {
+    base::log(level, "vhost-user: the connection of a front end to {} ends: {}",
+              powers_.device.id().name, error.message);
     watch_->set_events(0);
     stop_device();
     ended_();

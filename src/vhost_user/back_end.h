@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file_descriptor.h"
+#include "base/log.h"
 #include "event/event_loop.h"
 #include "event/mutex.h"
 #include "vhost_user/connection.h"
@@ -28,6 +29,8 @@ struct BackEndPowers {
     std::uint64_t hidden_features = 0;
     /// How many of the device's queues a front end may use, from the first one on.
     std::uint16_t queues = 1;
+    /// Whether front ends ask for the configuration space.
+    bool has_config = true;
 };
 
 /// The back end of vhost-user for one front end: serves its rings with a virtio device of ours.
@@ -75,7 +78,7 @@ class BackEnd : private virtio::DeviceEvents {
     BackEnd(const BackEndPowers& powers, base::FileDescriptor socket, event::Callback ended);
     base::Result<void> watch();
     void readable();
-    void end(const base::Error& error);
+    void end(const base::Error& error, base::LogLevel level);
 
     // back_end_requests.cc
     base::Result<void> handle(Message message);
@@ -111,6 +114,7 @@ class BackEnd : private virtio::DeviceEvents {
     base::Result<void> start_rings();
     std::uint16_t index_of(const Ring& ring) const;
     std::uint64_t offered() const;
+    std::uint64_t protocol_offered() const;
     bool packed() const;
     void hear_news();
     void tell_config_change();

@@ -15,7 +15,7 @@ namespace cupule::vhost_user {
 namespace {
 
 constexpr unsigned send_timeout_ms = 1000;
-constexpr std::uint64_t protocol_offered =
+constexpr std::uint64_t protocol_known =
     protocol_feature::mq | protocol_feature::reply_ack | protocol_feature::backend_req |
     protocol_feature::config | protocol_feature::inflight_shmfd | protocol_feature::reset_device;
 
@@ -67,7 +67,7 @@ base::Result<void> BackEnd::dispatch(Message& message) {
         case Request::set_features:
             return set_features(message.get<std::uint64_t>());
         case Request::get_protocol_features:
-            return reply(message, protocol_offered);
+            return reply(message, protocol_offered());
         case Request::set_protocol_features:
             return set_protocol_features(message.get<std::uint64_t>());
         case Request::get_queue_num:
@@ -186,9 +186,14 @@ base::Result<void> BackEnd::set_features(std::uint64_t features) {
     return start_rings();
 }
 
+std::uint64_t BackEnd::protocol_offered() const {
+    return powers_.has_config ? protocol_known : protocol_known & ~protocol_feature::config;
+}
+
 base::Result<void> BackEnd::set_protocol_features(std::uint64_t features) {
-    if ((features & ~protocol_offered) != 0) {
-        return base::fail("protocol features {:#x} were not offered", features & ~protocol_offered);
+    if ((features & ~protocol_offered()) != 0) {
+        return base::fail("protocol features {:#x} were not offered",
+                          features & ~protocol_offered());
     }
     protocol_features_ = features;
     return {};

@@ -26,6 +26,9 @@ base::Result<std::unique_ptr<FrontEndDevice>> FrontEndDevice::create(
     std::unique_ptr<FrontEndDevice> device(new FrontEndDevice(std::move(spec), powers));
     device->features_ = (back_end->features() & (device->spec_.features_passed | ring_features)) |
                         device->spec_.features_own;
+    if (!device->spec_.packed) {
+        device->features_ &= ~virtio::feature::ring_packed;
+    }
     event::MutexLock lock(powers.monitor);
     device->retry_ =
         powers.loop.make_timer(powers.monitor, [self = device.get()] { self->connect_again(); });
@@ -171,7 +174,8 @@ void FrontEndDevice::connect_again() {
         lost(result.error());
         return;
     }
-    base::log_info("{} at '{}': a back end is there again", spec_.id.name, spec_.path);
+    base::log(base::LogLevel::notice, "{} at '{}': a back end is there again", spec_.id.name,
+              spec_.path);
 }
 
 // The driver's side.

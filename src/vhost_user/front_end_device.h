@@ -16,7 +16,8 @@
 // Models: any type of device whose configuration space the back end has (CONFIG) or the front end
 // knows by itself; news of the configuration; a back end that ends and comes back while the driver
 // runs: requests under way go on through the inflight area, the driver sees a delay.
-// Leaves out: queue reset, the IOMMU, migration.
+// Leaves out: queue reset, the IOMMU, migration; going on with packed rings, which are therefore
+// offered only where they are asked for.
 namespace cupule::vhost_user {
 
 /// What kind of device it is, beyond what the back end says.
@@ -28,6 +29,9 @@ struct FrontEndSpec {
     std::uint64_t features_passed = 0;
     /// Feature bits that this end serves, through `config`.
     std::uint64_t features_own = 0;
+    /// Offers packed rings where the back end has them. Nobody can go on with those when it is
+    /// lost: the inflight area is for split ones here.
+    bool packed = false;
     std::vector<virtio::QueueLimits> queues{};
     /// Bytes of the configuration space that are the back end's; 0: all of it is `config`.
     std::uint32_t back_end_config_bytes = 0;

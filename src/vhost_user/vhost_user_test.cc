@@ -188,6 +188,7 @@ class VhostUserTest : public ::testing::Test {
         return {.id = {.name = "virtio-blk", .type = 2, .pci_class = 0x010000},
                 .path = socket,
                 .features_passed = base::mask(15),
+                .packed = true,
                 .queues = std::vector<virtio::QueueLimits>(queues, {.size_max = 64}),
                 .back_end_config_bytes = 60};
     }
@@ -203,7 +204,8 @@ class VhostUserTest : public ::testing::Test {
     }
 
     /// Our front end as a PCI device, connected.
-    void plug_in(std::uint16_t queues = 1) {
+    void plug_in(std::uint16_t queues = 1) { plug_in(spec(socket_, queues)); }
+    void plug_in(const FrontEndSpec& wanted) {
         bench_ = std::make_unique<VirtioPciBench>(std::make_unique<NoDevice>());
         std::unique_ptr<FrontEnd> connection;
         ASSERT_TRUE(until([&] {
@@ -214,8 +216,7 @@ class VhostUserTest : public ::testing::Test {
             return connection != nullptr;
         }));
         auto device = FrontEndDevice::create(
-            spec(socket_, queues),
-            {.memory = *bench_->memory, .loop = *bench_->loop, .monitor = bench_->monitor},
+            wanted, {.memory = *bench_->memory, .loop = *bench_->loop, .monitor = bench_->monitor},
             std::move(connection));
         ASSERT_TRUE(device.has_value()) << device.error().message;
         device_ = device->get();
@@ -386,6 +387,17 @@ TEST_F(VhostUserTest, AKilledBackEndCostsNoRequestAndRepeatsNone) {
     }
     EXPECT_EQ(bench_->status(), 0x0F);
     EXPECT_FALSE(drivers_[0]->collect());
+}
+
+TEST_F(VhostUserTest, PackedRingsAreOfferedOnlyWhereTheyAreAskedFor) {
+    Server server(*shared_, socket_, 1);
+    server.start();
+    plug_in();
+    EXPECT_NE(bench_->offered() & virtio::feature::ring_packed, 0U);
+    FrontEndSpec careful = spec(socket_, 1);
+    careful.packed = false;
+    plug_in(careful);
+    EXPECT_EQ(bench_->offered() & virtio::feature::ring_packed, 0U);
 }
 
 TEST_F(VhostUserTest, WithPackedRingsALostBackEndAsksForAReset) {
