@@ -101,7 +101,7 @@ class Reader {
     unsigned depth_;
     std::uint64_t blocks_ = 0;
     std::unique_ptr<memory::GuestMemory> memory_ = *memory::GuestMemory::create(
-        {.pieces = {{{0}, ram_bytes}}, .huge_pages = memory::HugePages::never});
+        {.pieces = {{{0}, ram_bytes}}, .huge_pages = memory::HugePages::never, .shared = true});
     VirtioDriver::Options options_{
         .features = virtio::feature::version_1 | virtio::feature::event_idx,
         .size = 256,

@@ -134,7 +134,7 @@ int run_program(Words words, const CommandContext& context) {
     const bool wants_help =
         arguments.size() == 1 && (arguments[0] == "--help" || arguments[0] == "-h");
     if (const auto text = wants_help ? command_help(command) : std::nullopt;
-        text && command != "run" && command != "help") {
+        text && command != "run" && command != "serve" && command != "help") {
         context.print(*text);
         return exit_ok;
     }

@@ -71,6 +71,8 @@ struct CommandInfo {
 
 constexpr CommandInfo commands[] = {
     {"run", "[OPTION...] NAME", "run a virtual machine; `cupule run --help` lists the options"},
+    {"serve", "DEVICE OPTIONS --socket PATH",
+     "a virtio-blk or virtio-net device for other programs (serve --help)"},
     {"hsm", "[--device NAME]", "offer ACRN's service module as /dev/NAME (acrn_hsm), on KVM"},
     {"probe", "[--json]", "what this host can do, and how to mend what it cannot"},
     {"devices", "[--json|--markdown]", "the devices that `cupule run -s` can name"},

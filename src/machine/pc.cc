@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "machine/address_map.h"
 #include "machine/platform_passthrough.h"
+#include "machine/vhost_user_endpoints.h"
 
 namespace cupule::machine {
 
@@ -67,7 +68,11 @@ base::Result<void> Pc::create_memory() {
                                 ? memory::HugePages::never
                                 : memory::HugePages::when_available;
     CUPULE_TRY_ASSIGN(layout_, make_memory_layout(options_.memory_size, huge_pages));
-    layout_.ram.shared = options_.hypervisor == Hypervisor::acrn;
+    layout_.ram.shared =
+        options_.hypervisor == Hypervisor::acrn ||
+        std::ranges::any_of(options_.slots, [](const SlotOptions& slot) {
+            return names_vhost_user(slot.options);
+        });
     CUPULE_TRY_ASSIGN(memory_, memory::GuestMemory::create(layout_.ram));
     for (const memory::RamRegion& region : memory_->regions()) {
         CUPULE_TRY(

@@ -133,7 +133,7 @@ class VirtioPciBench {
     }
 
     std::unique_ptr<memory::GuestMemory> memory = *memory::GuestMemory::create(
-        {.pieces = {{{0}, ram_size}}, .huge_pages = memory::HugePages::never});
+        {.pieces = {{{0}, ram_size}}, .huge_pages = memory::HugePages::never, .shared = true});
     std::unique_ptr<event::EventLoop> loop = *event::EventLoop::create();
     event::Monitor monitor;
     FakeMessageSink messages;

@@ -179,6 +179,9 @@ base::Result<void> FrontEnd::set_up(const Start& start) {
 
 base::Result<void> FrontEnd::send_memory(const memory::GuestMemory& memory) {
     const auto regions = memory.regions();
+    if (memory.file() < 0) {
+        return base::fail("RAM is not shared");
+    }
     if (regions.size() > regions_max) {
         return base::fail("RAM has {} pieces; vhost-user knows {}", regions.size(), regions_max);
     }
@@ -190,7 +193,7 @@ base::Result<void> FrontEnd::send_memory(const memory::GuestMemory& memory) {
                                  .size = region.size,
                                  .user_address = reinterpret_cast<std::uintptr_t>(region.host),
                                  .file_offset = region.file_offset});
-        CUPULE_TRY_ASSIGN(auto file, copy_of(memory.fd()));
+        CUPULE_TRY_ASSIGN(auto file, copy_of(memory.file()));
         message.descriptors.push_back(std::move(file));
     }
     return tell(std::move(message));

@@ -22,7 +22,6 @@ constexpr std::uint8_t link_up = 1;
 
 base::Result<std::unique_ptr<FrontEndDevice>> FrontEndDevice::create(
     FrontEndSpec spec, const FrontEndPowers& powers, std::unique_ptr<FrontEnd> back_end) {
-    powers.memory.keep_in_file();
     std::unique_ptr<FrontEndDevice> device(new FrontEndDevice(std::move(spec), powers));
     device->features_ = (back_end->features() & (device->spec_.features_passed | ring_features)) |
                         device->spec_.features_own;
