@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Boots an unmodified Debian kernel as a guest of Cupule and shows what the guest sees; then, on a terminal, gives a
-# shell in the guest (exit ends it). It installs, builds and fetches what is missing first.
+# Boots an unmodified Debian kernel as a guest of Cupule, with a disk, a network and a shared directory, and shows what
+# the guest sees; then, on a terminal, gives a shell in the guest (exit ends it). It installs, builds and fetches what is missing first.
 #   ./demo.sh [--cpus N] [--lab|--direct]
 #   ./demo.sh passthrough     always in the lab: an e1000e card behind VT-d goes to the guest, which moves data with it
 # KVM is used directly where `cupule probe` finds it usable, else the same runs in the lab, which emulates a machine
@@ -71,9 +71,9 @@ if [ "$what" = passthrough ]; then
     step "initramfs" tools/lab/initramfs guest-generic
     passthrough
 fi
-step "initramfs" tools/lab/initramfs guest-tools
+step "initramfs" tools/lab/initramfs guest-cloud
 kernel=$(tools/lab/kernels cloud)/vmlinux
-initrd=$(tools/lab/initramfs guest-tools)
+initrd=$(tools/lab/initramfs guest-cloud)
 
 if [ -z "$where" ]; then
     if kvm_usable; then where=direct; else where=lab; fi
@@ -82,18 +82,13 @@ terminal=0
 [ ! -t 0 ] || [ ! -t 1 ] || terminal=1
 end=poweroff
 [ "$terminal" = 0 ] || end=shell
-# shellcheck disable=SC2054 # the commas belong to the words
-guest=("$cupule" run -m 512M --cpus "$cpus" -k "$kernel" -r "$initrd"
-    -B "console=ttyS0 quiet cupule.run=demo cupule.end=$end"
-    -s 0:0,hostbridge -s 1:0,lpc -l com1,stdio demo)
+guest=(tools/lab/demo_guest "$cupule" "$kernel" "$initrd" "$cpus" "$end")
 
 trap - INT TERM HUP
-echo "== ${guest[*]}"
-[ "$where" = direct ] || echo "== in the lab, because KVM is not usable here: about 20 s"
+[ "$where" = direct ] || echo "== in the lab, because KVM is not usable here: about 25 s"
 [ "$terminal" = 0 ] || echo "== exit ends the guest's shell, Ctrl-a x the virtual machine"
 case $where$terminal in
-    direct1) exec "${guest[@]}" ;;
-    direct0) exec "${guest[@]}" </dev/null ;;
+    direct*) exec "${guest[@]}" ;;
     lab1) exec tools/lab/lab --interactive -- "${guest[@]}" ;;
     lab0) exec tools/lab/lab --timeout 300 -- "${guest[@]}" ;;
 esac

@@ -3,7 +3,16 @@
 set -u
 failures=0
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+trap clean_up EXIT
+
+# The next test shares this machine: a tap that stays would keep its route.
+clean_up() {
+    local tap
+    for tap in /sys/class/net/cuptap*; do
+        [ ! -e "$tap" ] || ip link delete "${tap##*/}"
+    done
+    rm -rf "$scratch"
+}
 
 # check NAME COMMAND...: one case; what the command printed is shown when it fails.
 check() {
