@@ -147,7 +147,7 @@ base::Result<void> check_version(const Message& message, bool reply) {
 
 void Message::put_bytes(std::span<const std::byte> bytes) {
     CUPULE_ASSERT(bytes.size() <= payload.size() - size);
-    std::memcpy(payload.data() + size, bytes.data(), bytes.size());
+    std::ranges::copy(bytes, payload.begin() + size);
     size += static_cast<std::uint32_t>(bytes.size());
 }
 

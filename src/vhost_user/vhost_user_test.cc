@@ -179,6 +179,25 @@ class ServerProcess {
     pid_t pid_ = -1;
 };
 
+/// What the bench has until there is a connection, for which it has the memory.
+class NoDevice : public virtio::Device {
+  public:
+    virtio::DeviceId id() const override { return {.name = "none", .type = 42}; }
+    std::uint64_t features() const override { return version_1; }
+    std::span<const virtio::QueueLimits> queues() const override { return {}; }
+    std::uint64_t read_config(std::uint64_t, unsigned) override { return 0; }
+    void write_config(std::uint64_t, unsigned, std::uint64_t) override {}
+    base::Result<void> activate(std::uint64_t, std::vector<virtio::RunningQueue>,
+                                virtio::DeviceEvents&) override {
+        return {};
+    }
+    std::vector<virtio::RunningQueue> deactivate() override { return {}; }
+    std::optional<virtio::RunningQueue> stop_queue(std::uint16_t) override { return std::nullopt; }
+    void start_queue(virtio::RunningQueue) override {}
+    void reset() override {}
+    void visit(snapshot::Visitor&) override {}
+};
+
 class VhostUserTest : public ::testing::Test {
   protected:
     VhostUserTest() : socket_(fmt::format("/tmp/vhost-user-{}", getpid())) {}
@@ -269,31 +288,11 @@ class VhostUserTest : public ::testing::Test {
                drivers_[queue]->violation().empty();
     }
 
-    class NoDevice;
     std::string socket_;
     SharedMemory shared_;
     std::unique_ptr<VirtioPciBench> bench_;
     std::vector<std::unique_ptr<VirtioDriver>> drivers_;
     FrontEndDevice* device_ = nullptr;
-};
-
-/// What the bench has until there is a connection, for which it has the memory.
-class VhostUserTest::NoDevice : public virtio::Device {
-  public:
-    virtio::DeviceId id() const override { return {.name = "none", .type = 42}; }
-    std::uint64_t features() const override { return version_1; }
-    std::span<const virtio::QueueLimits> queues() const override { return {}; }
-    std::uint64_t read_config(std::uint64_t, unsigned) override { return 0; }
-    void write_config(std::uint64_t, unsigned, std::uint64_t) override {}
-    base::Result<void> activate(std::uint64_t, std::vector<virtio::RunningQueue>,
-                                virtio::DeviceEvents&) override {
-        return {};
-    }
-    std::vector<virtio::RunningQueue> deactivate() override { return {}; }
-    std::optional<virtio::RunningQueue> stop_queue(std::uint16_t) override { return std::nullopt; }
-    void start_queue(virtio::RunningQueue) override {}
-    void reset() override {}
-    void visit(snapshot::Visitor&) override {}
 };
 
 TEST_F(VhostUserTest, CarriesWritesAndReadsWithEveryRingFormat) {

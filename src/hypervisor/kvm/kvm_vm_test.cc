@@ -249,7 +249,7 @@ TEST_F(KvmSplitTest, ALevelComesAgainAtEachEndUntilItFalls) {
     vm_->drive_gsi(40, false);
     EXPECT_EQ(ports.wait_for(4).size(), 4U);
     vm_->drive_gsi(40, false);
-    EXPECT_EQ(ports.wait_for(5).size(), 5U) << "it can be asserted again";
+    EXPECT_GE(ports.wait_for(5).size(), 5U) << "it comes again, and for as long as it is asserted";
     vm_->pause();
     ASSERT_TRUE(vm_->reset().has_value());
 }
