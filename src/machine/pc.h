@@ -89,6 +89,7 @@ class Pc : public LifeCycle::Control {
     /// What firmware would do: tables, BARs, links, the kernel in memory, the boot processor's
     /// state.
     base::Result<void> prepare_boot();
+    bool should_show_images() const;
     base::Result<void> start();
     /// Has the images copied while the guest runs, and then shown no longer (docs/adr/0010).
     void start_copying_images();
