@@ -305,14 +305,15 @@ base::Result<void> GuestMemory::copy_shown() {
 }
 
 base::Result<void> GuestMemory::copy(Shown& shown) const {
-    if (shown.copy == nullptr || !copy_written_pages(shown.copy, shown.host, shown.size)) {
-        if (shown.copy == nullptr) {
-            shown.copy = map_beside(shown.host, shown.size);
-        }
-        if (shown.copy == nullptr) {
-            return base::fail_errno(errno, "no memory to copy {} KiB of an image for the guest",
-                                    shown.size >> 10);
-        }
+    const bool prepared = shown.copy != nullptr;
+    if (!prepared) {
+        shown.copy = map_beside(shown.host, shown.size);
+    }
+    if (shown.copy == nullptr) {
+        return base::fail_errno(errno, "no memory to copy {} KiB of an image for the guest",
+                                shown.size >> 10);
+    }
+    if (!prepared || !copy_written_pages(shown.copy, shown.host, shown.size)) {
         std::memcpy(shown.copy, shown.host, shown.size);
     }
     madvise(shown.copy, shown.size, MADV_DONTDUMP);
