@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/option_schema.h"
-#include "app/text.h"
+#include "base/text.h"
 #include "machine/device_catalogue.h"
 
 namespace cupule::app {
@@ -21,7 +21,7 @@ constexpr std::string_view usage = "cupule run [OPTION...] NAME";
 std::string wrapped(std::string_view text, std::size_t indent, std::size_t width) {
     std::string result;
     std::size_t column = indent;
-    for (const std::string_view word : split(text, ' ')) {
+    for (const std::string_view word : base::split(text, ' ')) {
         if (column > indent && column + 1 + word.size() > width) {
             result += "\n" + std::string(indent, ' ');
             column = indent;

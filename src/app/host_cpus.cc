@@ -4,7 +4,7 @@
 
 #include "app/files.h"
 #include "app/option_values.h"
-#include "app/text.h"
+#include "base/text.h"
 
 namespace cupule::app {
 namespace {
@@ -21,8 +21,8 @@ std::string_view trimmed(std::string_view text) {
 std::vector<PinnedCpu> online_cpus(std::string_view cpuinfo) {
     std::vector<PinnedCpu> cpus;
     std::optional<unsigned> processor;
-    for (const std::string_view line : split(cpuinfo, '\n')) {
-        const auto [key, text] = cut(line, ':');
+    for (const std::string_view line : base::split(cpuinfo, '\n')) {
+        const auto [key, text] = base::cut(line, ':');
         const std::string_view name = trimmed(key);
         if (name != "processor" && name != "apicid") {
             continue;
@@ -115,7 +115,7 @@ std::string HostCpus::known_ids() const {
     for (const PinnedCpu& cpu : cpus_) {
         ids.push_back(std::to_string(cpu.lapic_id));
     }
-    return join(ids);
+    return base::join(ids);
 }
 
 }  // namespace cupule::app

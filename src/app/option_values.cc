@@ -6,7 +6,7 @@
 #include <tuple>
 
 #include "app/nearest.h"
-#include "app/text.h"
+#include "base/text.h"
 
 namespace cupule::app {
 namespace {
@@ -18,7 +18,7 @@ constexpr std::uint64_t mebibyte = std::uint64_t{1} << 20;
 
 /// The power of two that a unit such as "k", "MB" or "GiB" stands for.
 Result<unsigned> unit_shift(std::string_view unit) {
-    const std::string lower = to_lower(unit);
+    const std::string lower = base::to_lower(unit);
     for (const auto& [letter, shift] : {std::pair{'k', 10U}, {'m', 20U}, {'g', 30U}}) {
         const std::string name(1, letter);
         if (lower == name || lower == name + "b" || lower == name + "ib") {
@@ -93,7 +93,7 @@ Result<std::uint64_t> parse_memory_size(std::string_view text) {
 
 Result<std::vector<std::uint32_t>> parse_lapic_ids(std::string_view text) {
     std::vector<std::uint32_t> ids;
-    for (const std::string_view word : split(text, ',')) {
+    for (const std::string_view word : base::split(text, ',')) {
         auto id = parse_number(word, 0, 0xFFFFFFFE);
         if (!id) {
             return fail("{}; local APIC ids are separated by commas", id.error().message);
@@ -109,8 +109,8 @@ Result<std::vector<std::uint32_t>> parse_lapic_ids(std::string_view text) {
 }
 
 Result<SlotOptions> parse_slot(std::string_view text) {
-    const auto [place, rest] = cut(text, ',');
-    std::vector<std::string_view> numbers = split_any(place, ":/.");
+    const auto [place, rest] = base::cut(text, ',');
+    std::vector<std::string_view> numbers = base::split_any(place, ":/.");
     if (numbers.size() > 3) {
         return fail("'{}' is no place: SLOT, SLOT:FUNC or BUS:SLOT:FUNC", place);
     }
@@ -135,7 +135,7 @@ Result<SlotOptions> parse_slot(std::string_view text) {
         }
         *target = static_cast<std::uint8_t>(*number);
     }
-    auto [device, options] = cut(rest, ',');
+    auto [device, options] = base::cut(rest, ',');
     if (device.empty()) {
         return fail("the device is missing: {}:{},DEVICE; `cupule devices` lists them", slot.slot,
                     slot.function);
@@ -143,15 +143,15 @@ Result<SlotOptions> parse_slot(std::string_view text) {
     slot.device = device;
     if (options == "b" || options.starts_with("b,")) {
         slot.boot = true;
-        options = cut(options, ',').second;
+        options = base::cut(options, ',').second;
     }
     slot.options = options;
     return slot;
 }
 
 Result<SerialOptions> parse_serial(std::string_view text) {
-    const auto [name, rest] = cut(text, ',');
-    const std::string lower = to_lower(name);
+    const auto [name, rest] = base::cut(text, ',');
+    const std::string lower = base::to_lower(name);
     if (lower.size() != 4 || !lower.starts_with("com") || lower[3] < '1' || lower[3] > '5') {
         constexpr auto names = std::to_array<std::string_view>({"com1", "com2", "com3"});
         return fail("'{}' is no LPC device: com1, com2, com3, com4 and com5 exist{}", name,
@@ -166,7 +166,7 @@ Result<SerialOptions> parse_serial(std::string_view text) {
     if (serial.port != 5) {
         return serial;
     }
-    const std::vector<std::string_view> words = split(rest, ',');
+    const std::vector<std::string_view> words = base::split(rest, ',');
     if (words.size() > 3) {
         return fail("com5 takes com5[,BACKEND[,PORT[,IRQ]]]: '{}' is too much", words[3]);
     }
@@ -190,7 +190,7 @@ Result<SerialOptions> parse_serial(std::string_view text) {
 }
 
 Result<InterruptMonitorOptions> parse_interrupt_monitor(std::string_view text) {
-    const std::vector<std::string_view> words = split(text, ',');
+    const std::vector<std::string_view> words = base::split(text, ',');
     if (words.size() != 4) {
         return fail("four numbers are needed, such as 10000,10,1,100");
     }
@@ -211,7 +211,7 @@ Result<FirmwareOptions> parse_firmware(std::string_view text) {
         firmware.write_back = true;
         text.remove_prefix(2);
     }
-    for (const std::string_view word : split(text, ',')) {
+    for (const std::string_view word : base::split(text, ',')) {
         if (word.starts_with("code=")) {
             firmware.code = word.substr(5);
         } else if (word.starts_with("vars=")) {
@@ -231,7 +231,7 @@ Result<FirmwareOptions> parse_firmware(std::string_view text) {
 }
 
 Result<MmioPassthroughOptions> parse_mmio_range(std::string_view text) {
-    const auto [base_text, size_text] = cut(text, ',');
+    const auto [base_text, size_text] = base::cut(text, ',');
     std::array<std::uint64_t, 2> numbers{};
     for (std::size_t i = 0; i < 2; ++i) {
         std::string_view digits = i == 0 ? base_text : size_text;
@@ -260,7 +260,7 @@ Result<std::string> parse_tpm_socket(std::string_view text) {
 }
 
 Result<AcpiPassthroughOptions> parse_acpi_device(std::string_view text) {
-    const auto [hid, uid] = cut(text, ',');
+    const auto [hid, uid] = base::cut(text, ',');
     // ACPI 6.5, 6.1.5: three or four letters and four hexadecimal digits; firmware is less strict.
     const bool plain = std::ranges::all_of(
         hid, [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z'); });
@@ -271,8 +271,8 @@ Result<AcpiPassthroughOptions> parse_acpi_device(std::string_view text) {
 }
 
 Result<std::string> parse_software_sram(std::string_view text) {
-    for (const std::string_view region : split(text, ';')) {
-        const auto [level, rest] = cut(region, ',');
+    for (const std::string_view region : base::split(text, ';')) {
+        const auto [level, rest] = base::cut(region, ',');
         const std::size_t size = rest.rfind(",size=");
         if ((level != "L2" && level != "L3") || !rest.starts_with("vcpu=") ||
             size == std::string_view::npos) {
@@ -298,11 +298,11 @@ Result<base::LogLevel> parse_log_level(std::string_view text) {
 Result<LoggerOptions> parse_logger(std::string_view text, const LoggerOptions& before) {
     constexpr auto names = std::to_array<std::string_view>({"console", "kmsg", "disk"});
     LoggerOptions logger = before;
-    for (const std::string_view setting : split(text, ';')) {
+    for (const std::string_view setting : base::split(text, ';')) {
         if (setting.empty()) {
             continue;
         }
-        const auto [name, level_text] = cut(setting, ',');
+        const auto [name, level_text] = base::cut(setting, ',');
         auto* const target = name == "console" ? &logger.console
                              : name == "kmsg"  ? &logger.kmsg
                              : name == "disk"  ? &logger.disk

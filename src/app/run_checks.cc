@@ -4,7 +4,7 @@
 
 #include "app/exit_codes.h"
 #include "app/nearest.h"
-#include "app/text.h"
+#include "base/text.h"
 #include "control/manager_directory.h"
 #include "machine/device_catalogue.h"
 
@@ -21,7 +21,7 @@ std::string existing_devices() {
             names.emplace_back(device.name);
         }
     }
-    return join(names);
+    return base::join(names);
 }
 
 std::string suggest_device(std::string_view name) {

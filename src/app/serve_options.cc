@@ -1,9 +1,9 @@
 #include "app/serve_options.h"
 
-#include <charconv>
 #include <optional>
 
 #include "app/exit_codes.h"
+#include "app/option_values.h"
 #include "app/problem.h"
 #include "backend/block_store.h"
 #include "backend/net_options.h"
@@ -62,13 +62,13 @@ void read_option(std::string_view word, Reader& reader, ServeOptions& options, P
                        "serve: unknown option '{}'; there are --socket, --poll and --help", name);
         return;
     }
-    const auto [end, error] =
-        std::from_chars(value.data(), value.data() + value.size(), options.poll_ns);
-    if (error != std::errc{} || end != value.data() + value.size() ||
-        options.poll_ns > poll_ns_max) {
+    const auto poll_ns = parse_number(value, 0, poll_ns_max);
+    if (!poll_ns) {
         problems.error(exit_bad_value, "serve: option --poll '{}': 0 to {} nanoseconds", value,
                        poll_ns_max);
+        return;
     }
+    options.poll_ns = *poll_ns;
 }
 
 base::Result<void> check_device(const ServeOptions& options) {

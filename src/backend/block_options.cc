@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <optional>
 
 #include "backend/block_store.h"
 #include "backend/rate_text.h"
 #include "base/bits.h"
+#include "base/text.h"
 
 namespace cupule::backend {
 namespace {
@@ -20,29 +20,11 @@ constexpr unsigned queues_max = 64;
 constexpr unsigned workers_max = 40;
 constexpr unsigned cpu_max = 4095;
 
-template <class Integer>
-std::optional<Integer> to_number(std::string_view text) {
-    Integer value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc{} || end != text.data() + text.size()) {
-        return std::nullopt;
-    }
-    return value;
-}
-
-/// Takes what stands before the next `separator` off `text`.
-std::string_view next_part(std::string_view& text, char separator) {
-    const auto end = text.find(separator);
-    const std::string_view part = text.substr(0, end);
-    text = end == text.npos ? std::string_view{} : text.substr(end + 1);
-    return part;
-}
-
 base::Result<void> set_sectors(BlockOptions& options, std::string_view text) {
     const auto slash = text.find('/');
-    const auto logical = to_number<std::uint32_t>(text.substr(0, slash));
+    const auto logical = base::to_number<std::uint32_t>(text.substr(0, slash));
     const auto physical =
-        slash == text.npos ? logical : to_number<std::uint32_t>(text.substr(slash + 1));
+        slash == text.npos ? logical : base::to_number<std::uint32_t>(text.substr(slash + 1));
     const bool good = logical && physical && base::is_power_of_two(*logical) &&
                       base::is_power_of_two(*physical) && *logical >= logical_min &&
                       *logical <= logical_max && *physical >= *logical && *physical <= physical_max;
@@ -58,9 +40,9 @@ base::Result<void> set_sectors(BlockOptions& options, std::string_view text) {
 
 base::Result<void> set_range(BlockOptions& options, std::string_view text) {
     const auto slash = text.find('/');
-    const auto start = to_number<std::uint64_t>(text.substr(0, slash));
+    const auto start = base::to_number<std::uint64_t>(text.substr(0, slash));
     const auto size =
-        slash == text.npos ? std::nullopt : to_number<std::uint64_t>(text.substr(slash + 1));
+        slash == text.npos ? std::nullopt : base::to_number<std::uint64_t>(text.substr(slash + 1));
     constexpr std::uint64_t sectors_max = ~std::uint64_t{0} / range_sector / 2;
     if (!start || !size || *size == 0 || *start > sectors_max || *size > sectors_max) {
         return base::fail("range={}: wants START/SIZE in sectors of 512 bytes, a size above 0",
@@ -73,9 +55,9 @@ base::Result<void> set_range(BlockOptions& options, std::string_view text) {
 
 base::Result<void> set_discard(BlockOptions& options, std::string_view text) {
     std::string_view rest = text;
-    const auto sectors = to_number<std::uint32_t>(next_part(rest, ':'));
-    const auto segments = to_number<std::uint32_t>(next_part(rest, ':'));
-    const auto alignment = to_number<std::uint32_t>(rest);
+    const auto sectors = base::to_number<std::uint32_t>(base::take_word(rest, ':'));
+    const auto segments = base::to_number<std::uint32_t>(base::take_word(rest, ':'));
+    const auto alignment = base::to_number<std::uint32_t>(rest);
     if (!sectors || !segments || !alignment || *sectors == 0 || *segments == 0 || *alignment == 0) {
         return base::fail(
             "discard={}: wants SECTORS:SEGMENTS:ALIGNMENT, the most that one discard may ask for, "
@@ -170,7 +152,7 @@ base::Result<void> set_workers(BlockOptions& options, std::string_view text) {
         return {};
     }
     std::string_view rest = text.substr(1);
-    const auto count = to_number<unsigned>(next_part(rest, '@'));
+    const auto count = base::to_number<unsigned>(base::take_word(rest, '@'));
     const auto wrong = [text] {
         return base::fail(
             "iothread{}: wants =N[@CPU[:CPU...][/CPU[:CPU...]...]], 1 to {} threads and for each "
@@ -184,13 +166,13 @@ base::Result<void> set_workers(BlockOptions& options, std::string_view text) {
     options.workers.assign(*count, {});
     for (std::size_t worker = 0; !rest.empty(); ++worker) {
         const bool more = rest.find('/') != rest.npos;
-        std::string_view list = next_part(rest, '/');
+        std::string_view list = base::take_word(rest, '/');
         if (worker >= options.workers.size() || list.empty() || (more && rest.empty())) {
             return wrong();
         }
         while (!list.empty()) {
             const bool goes_on = list.find(':') != list.npos;
-            const auto cpu = to_number<unsigned>(next_part(list, ':'));
+            const auto cpu = base::to_number<unsigned>(base::take_word(list, ':'));
             if (!cpu || *cpu > cpu_max || (goes_on && list.empty())) {
                 return wrong();
             }
@@ -205,13 +187,13 @@ base::Result<bool> take_front_word(BlockOptions& options, std::string_view& text
     constexpr std::string_view iothread = "iothread";
     constexpr std::string_view mq = "mq=";
     std::string_view rest = text;
-    const std::string_view word = next_part(rest, ',');
+    const std::string_view word = base::take_word(rest, ',');
     const bool is_iothread =
         word == iothread || (word.starts_with(iothread) && word[iothread.size()] == '=');
     if (is_iothread) {
         CUPULE_TRY(set_workers(options, word.substr(iothread.size())));
     } else if (word.starts_with(mq)) {
-        const auto queues = to_number<unsigned>(word.substr(mq.size()));
+        const auto queues = base::to_number<unsigned>(word.substr(mq.size()));
         if (!queues || *queues == 0 || *queues > queues_max) {
             return base::fail("{}: wants 1 to {} queues", word, queues_max);
         }

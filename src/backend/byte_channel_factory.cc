@@ -1,6 +1,5 @@
 #include "backend/byte_channel_factory.h"
 
-#include <charconv>
 #include <optional>
 
 #include "backend/file_channel.h"
@@ -8,6 +7,7 @@
 #include "backend/pty_channel.h"
 #include "backend/socket_channel.h"
 #include "backend/tty_channel.h"
+#include "base/text.h"
 
 namespace cupule::backend {
 namespace {
@@ -43,9 +43,8 @@ base::Result<ChannelSpec> parse_tcp(std::string_view text, std::string_view rest
         spec.address = address;
         rest.remove_prefix(colon + 1);
     }
-    const char* const end = rest.data() + rest.size();
-    const auto [stop, error] = std::from_chars(rest.data(), end, spec.port);
-    if (error != std::errc{} || stop != end || spec.port == 0) {
+    spec.port = base::to_number<std::uint16_t>(rest).value_or(0);
+    if (spec.port == 0) {
         return base::fail("serial backend '{}': port '{}' is not a number from 1 to 65535", text,
                           rest);
     }

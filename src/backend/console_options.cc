@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/text.h"
+
 namespace cupule::backend {
 namespace {
 
@@ -67,13 +69,11 @@ base::Result<std::vector<ConsolePortOptions>> parse_console_ports(std::string_vi
     std::vector<ConsolePortOptions> ports;
     std::string_view rest = text;
     do {
-        const std::size_t comma = rest.find(',');
-        CUPULE_TRY_ASSIGN(ConsolePortOptions port, parse_port(rest.substr(0, comma)));
+        CUPULE_TRY_ASSIGN(ConsolePortOptions port, parse_port(base::take_word(rest, ',')));
         if (std::ranges::find(ports, port.name, &ConsolePortOptions::name) != ports.end()) {
             return base::fail("two console ports have the name '{}'", port.name);
         }
         ports.push_back(std::move(port));
-        rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
     } while (!rest.empty());
     if (ports.size() > console_ports_max) {
         return base::fail("{} console ports; there can be {}", ports.size(), console_ports_max);

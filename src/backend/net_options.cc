@@ -5,9 +5,9 @@
 #include <net/if.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "backend/rate_text.h"
+#include "base/text.h"
 
 namespace cupule::backend {
 namespace {
@@ -19,28 +19,13 @@ constexpr std::string_view words =
     "user: hostfwd=RULE, restrict, "
     "no_host_loopback";
 
-/// Takes the text up to `separator` off the front of `text`; all of it when there is none.
-std::string_view take_word(std::string_view& text, char separator) {
-    const std::size_t end = text.find(separator);
-    const std::string_view word = text.substr(0, end);
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-    return word;
-}
-
-template <class T>
-bool read_number(std::string_view text, T& value, int base = 10) {
-    const char* const end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data(), end, value, base);
-    return error == std::errc{} && stop == end;
-}
-
 base::Result<std::uint16_t> ranged(std::string_view name, std::string_view text,
                                    std::uint16_t least, std::uint16_t most) {
-    std::uint16_t value = 0;
-    if (!read_number(text, value) || value < least || value > most) {
+    const auto value = base::to_number<std::uint16_t>(text);
+    if (!value || *value < least || *value > most) {
         return base::fail("{}={} is not a number from {} to {}", name, text, least, most);
     }
-    return value;
+    return *value;
 }
 
 base::Result<MacAddress> parse_mac(std::string_view text) {
@@ -48,8 +33,10 @@ base::Result<MacAddress> parse_mac(std::string_view text) {
     std::string_view rest = text;
     bool good = std::ranges::count(text, ':') == 5;
     for (std::uint8_t& byte : mac) {
-        const std::string_view part = take_word(rest, ':');
-        good = good && part.size() <= 2 && read_number(part, byte, 16);
+        const std::string_view part = base::take_word(rest, ':');
+        const auto value = base::to_number<std::uint8_t>(part, 16);
+        good = good && part.size() <= 2 && value;
+        byte = value.value_or(0);
     }
     if (!good) {
         return base::fail("mac={} is not an address; write six bytes, as in 00:16:3e:00:00:01",
@@ -63,13 +50,13 @@ base::Result<MacAddress> parse_mac(std::string_view text) {
 
 /// "ADDRESS:PORT" or ":PORT".
 bool read_endpoint(std::string_view text, std::uint32_t& address, std::uint16_t& port) {
-    const std::size_t colon = text.find(':');
-    if (colon == std::string_view::npos || !read_number(text.substr(colon + 1), port) ||
-        port == 0) {
+    const auto [place, number] = base::cut(text, ':');
+    port = base::to_number<std::uint16_t>(number).value_or(0);
+    if (port == 0) {
         return false;
     }
     in_addr parsed{};
-    const std::string figures(text.substr(0, colon));
+    const std::string figures(place);
     if (!figures.empty()) {
         if (inet_pton(AF_INET, figures.c_str(), &parsed) != 1) {
             return false;
@@ -82,8 +69,8 @@ bool read_endpoint(std::string_view text, std::uint32_t& address, std::uint16_t&
 base::Result<HostForward> parse_forward(std::string_view text) {
     HostForward forward{.host_address = htonl(INADDR_LOOPBACK)};
     std::string_view rest = text;
-    const std::string_view protocol = take_word(rest, ':');
-    const std::string_view host = take_word(rest, '-');
+    const std::string_view protocol = base::take_word(rest, ':');
+    const std::string_view host = base::take_word(rest, '-');
     forward.udp = protocol == "udp";
     if ((!forward.udp && protocol != "tcp") ||
         !read_endpoint(host, forward.host_address, forward.host_port) ||
@@ -99,7 +86,7 @@ base::Result<HostForward> parse_forward(std::string_view text) {
 base::Result<NetOptions> parse_back_end(std::string_view word) {
     std::string_view value = word;
     const bool has_value = word.find('=') != std::string_view::npos;
-    const std::string_view key = take_word(value, '=');
+    const std::string_view key = base::take_word(value, '=');
     if (word == "user") {
         return NetOptions{};
     }
@@ -143,7 +130,7 @@ base::Result<void> parse_user_word(std::string_view word, std::string_view key,
 
 base::Result<void> parse_word(std::string_view word, NetOptions& options) {
     std::string_view value = word;
-    const std::string_view key = take_word(value, '=');
+    const std::string_view key = base::take_word(value, '=');
     if (key == "mac") {
         CUPULE_TRY_ASSIGN(options.mac, parse_mac(value));
     } else if (key == "mac_seed") {
@@ -176,9 +163,9 @@ base::Result<void> parse_word(std::string_view word, NetOptions& options) {
 
 base::Result<NetOptions> parse_net_options(std::string_view text) {
     std::string_view rest = text;
-    CUPULE_TRY_ASSIGN(NetOptions options, parse_back_end(take_word(rest, ',')));
+    CUPULE_TRY_ASSIGN(NetOptions options, parse_back_end(base::take_word(rest, ',')));
     while (!rest.empty()) {
-        CUPULE_TRY(parse_word(take_word(rest, ','), options));
+        CUPULE_TRY(parse_word(base::take_word(rest, ','), options));
     }
     if (options.limit.limits() && (options.vhost || options.queues > 1)) {
         return base::fail("bps= and pps= are for cards with one queue pair and without vhost");

@@ -1,7 +1,8 @@
 #include "backend/rate_text.h"
 
-#include <charconv>
 #include <optional>
+
+#include "base/text.h"
 
 namespace cupule::backend {
 namespace {
@@ -14,13 +15,9 @@ std::optional<std::uint64_t> to_quantity(std::string_view text) {
         shift = 10 * (static_cast<unsigned>(unit) + 1);
         text.remove_suffix(1);
     }
-    std::uint64_t value = 0;
-    const char* const end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data(), end, value);
-    if (error != std::errc{} || stop != end || value > (~std::uint64_t{0} >> shift)) {
-        return std::nullopt;
-    }
-    return value << shift;
+    const auto value = base::to_number<std::uint64_t>(text);
+    return value && *value <= ~std::uint64_t{0} >> shift ? std::optional(*value << shift)
+                                                         : std::nullopt;
 }
 
 }  // namespace

@@ -6,13 +6,14 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "backend/unix_socket.h"
 #include "base/log.h"
+#include "base/text.h"
 
 namespace cupule::control {
 namespace {
@@ -36,9 +37,8 @@ pid_t process_of(std::string_view name) {
     }
     const std::string_view digits =
         name.substr(middle + infix.size(), name.size() - suffix.size() - middle - infix.size());
-    pid_t pid = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), pid);
-    return error == std::errc{} && end == digits.data() + digits.size() && pid > 0 ? pid : 0;
+    const auto pid = base::to_number<std::uint32_t>(digits);
+    return pid && std::in_range<pid_t>(*pid) ? static_cast<pid_t>(*pid) : 0;
 }
 
 bool is_stale(const std::string& path, pid_t pid) {

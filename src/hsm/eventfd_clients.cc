@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <string_view>
 #include <utility>
 
 #include "base/bits.h"
+#include "base/text.h"
 
 namespace cupule::hsm {
 namespace {
@@ -32,9 +32,8 @@ std::optional<std::uint64_t> eventfd_id(int fd) {
     if (place == std::string_view::npos) {
         return std::nullopt;
     }
-    std::uint64_t id = 0;
-    const auto parsed = std::from_chars(info.data() + place, info.data() + info.size(), id);
-    return parsed.ec == std::errc{} ? std::optional(id) : std::nullopt;
+    std::string_view figures = info.substr(place);
+    return base::take_number<std::uint64_t>(figures);
 }
 
 bool has_length(std::uint32_t length) {

@@ -7,9 +7,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 
 #include "base/bits.h"
+#include "base/text.h"
 #include "hsm/client_process.h"
 
 namespace cupule::hsm {
@@ -20,12 +20,11 @@ constexpr std::uint64_t largest_page = std::uint64_t{1} << 30;
 
 /// Takes a hexadecimal number and the `stop` behind it off the front.
 std::optional<std::uint64_t> take_hex(std::string_view& text, char stop) {
-    std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
-    if (error != std::errc{} || end == text.data() + text.size() || *end != stop) {
+    const auto value = base::take_number<std::uint64_t>(text, 16);
+    if (!value || !text.starts_with(stop)) {
         return std::nullopt;
     }
-    text.remove_prefix(static_cast<std::size_t>(end - text.data()) + 1);
+    text.remove_prefix(1);
     return value;
 }
 
@@ -111,11 +110,12 @@ base::Result<pid_t> LinuxProcess::process() const {
     CUPULE_TRY_ASSIGN(const std::string status, read_text(fmt::format("/proc/{}/status", thread_)));
     constexpr std::string_view key = "\nTgid:\t";
     const std::size_t place = status.find(key);
-    pid_t result = 0;
-    if (place != std::string::npos) {
-        std::from_chars(status.data() + place + key.size(), status.data() + status.size(), result);
+    if (place == std::string::npos) {
+        return thread_;
     }
-    return result > 0 ? result : thread_;
+    std::string_view figures = std::string_view(status).substr(place + key.size());
+    const auto id = base::take_number<std::uint32_t>(figures).value_or(0);
+    return id > 0 ? static_cast<pid_t>(id) : thread_;
 }
 
 base::Result<std::unique_ptr<SharedRange>> LinuxProcess::share(std::uint64_t address,

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 
 #include "base/file_descriptor.h"
+#include "base/text.h"
 
 namespace cupule::machine {
 namespace {
@@ -32,13 +32,7 @@ base::Result<std::string> read_whole(const std::string& path) {
 /// Takes blanks and a number off the front.
 std::optional<std::uint64_t> take_number(std::string_view& text) {
     text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
-    std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc{}) {
-        return std::nullopt;
-    }
-    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-    return value;
+    return base::take_number<std::uint64_t>(text);
 }
 
 }  // namespace

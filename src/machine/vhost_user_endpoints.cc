@@ -1,11 +1,11 @@
 #include "machine/vhost_user_endpoints.h"
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 #include <utility>
 
 #include "base/bits.h"
+#include "base/text.h"
 #include "device/network/net_config.h"
 #include "device/network/virtio_net_registers.h"
 #include "device/storage/virtio_blk_protocol.h"
@@ -31,32 +31,22 @@ struct Words {
     bool packed = false;
 };
 
-std::string_view take_word(std::string_view& rest) {
-    const std::size_t comma = rest.find(',');
-    const std::string_view word = rest.substr(0, comma);
-    rest = comma == rest.npos ? std::string_view{} : rest.substr(comma + 1);
-    return word;
-}
-
 /// `count_name` is what the number of queues is called: mq or queues.
 base::Result<Words> parse_words(std::string_view text, std::string_view count_name, bool with_tag) {
     Words words;
     while (!text.empty()) {
-        const std::string_view word = take_word(text);
-        const std::size_t equals = std::min(word.find('='), word.size());
-        const std::string_view key = word.substr(0, equals);
-        const std::string_view value = word.substr(std::min(equals + 1, word.size()));
+        const std::string_view word = base::take_word(text, ',');
+        const auto [key, value] = base::cut(word, '=');
         if (word == "packed") {
             words.packed = true;
         } else if (key == "vhost-user" && !value.empty()) {
             words.socket = value;
         } else if (with_tag && key == "tag" && !value.empty() && value.size() <= tag_bytes) {
             words.tag = value;
-        } else if (const auto [end, error] =
-                       std::from_chars(value.data(), value.data() + value.size(), words.queues);
-                   key != count_name || error != std::errc{} ||
-                   end != value.data() + value.size() || words.queues == 0 ||
-                   words.queues > queues_max) {
+        } else if (const auto queues = base::to_number<std::uint16_t>(value);
+                   key == count_name && queues && *queues > 0 && *queues <= queues_max) {
+            words.queues = *queues;
+        } else {
             return base::fail(
                 "the option '{}' is not known here or has no good value; there are "
                 "vhost-user=SOCKET{}, {}=N with 1 to {}, packed",
@@ -107,7 +97,7 @@ std::vector<virtio::QueueLimits> queues_of(std::size_t count, std::uint16_t size
 
 bool names_vhost_user(std::string_view options) {
     while (!options.empty()) {
-        if (take_word(options).starts_with("vhost-user=")) {
+        if (base::take_word(options, ',').starts_with("vhost-user=")) {
             return true;
         }
     }

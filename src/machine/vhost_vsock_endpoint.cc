@@ -1,7 +1,6 @@
-#include <algorithm>
-#include <charconv>
 #include <utility>
 
+#include "base/text.h"
 #include "device/network/vhost_vsock.h"
 #include "machine/virtio_endpoint.h"
 #include "machine/virtio_endpoints.h"
@@ -22,16 +21,13 @@ class VsockEndpoint : public VirtioEndpoint {
 };
 
 base::Result<std::uint32_t> parse_cid(std::string_view text) {
-    std::uint32_t cid = 0;
-    const std::string_view figures = text.substr(std::min(text.size(), std::size_t{4}));
-    const auto [stop, error] =
-        std::from_chars(figures.data(), figures.data() + figures.size(), cid);
-    if (!text.starts_with("cid=") || error != std::errc{} ||
-        stop != figures.data() + figures.size() || cid < cid_min || cid > cid_max) {
+    const auto [key, figures] = base::cut(text, '=');
+    const auto cid = base::to_number<std::uint32_t>(figures);
+    if (key != "cid" || !cid || *cid < cid_min || *cid > cid_max) {
         return base::fail("'{}' is not cid=CID with a number from {} to {}", text, cid_min,
                           cid_max);
     }
-    return cid;
+    return *cid;
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
-#include <charconv>
 #include <utility>
 
+#include "base/text.h"
 #include "device/platform/virtio_balloon.h"
 #include "event/worker.h"
 #include "machine/virtio_endpoint.h"
@@ -23,23 +23,18 @@ class BalloonEndpoint : public VirtioEndpoint {
 base::Result<device::VirtioBalloonSpec> parse(std::string_view text, std::uint64_t memory_bytes) {
     device::VirtioBalloonSpec spec;
     while (!text.empty()) {
-        const std::size_t comma = text.find(',');
-        const std::string_view word = text.substr(0, comma);
-        text.remove_prefix(comma == std::string_view::npos ? text.size() : comma + 1);
+        const std::string_view word = base::take_word(text, ',');
         if (word == "no_deflate_on_oom") {
             spec.deflate_on_oom = false;
         } else if (word == "no_reporting") {
             spec.free_page_reporting = false;
         } else if (word.starts_with("inflate=")) {
-            const std::string_view figures = word.substr(8);
-            std::uint64_t value = 0;
-            const auto [stop, error] =
-                std::from_chars(figures.data(), figures.data() + figures.size(), value);
+            const auto value = base::to_number<std::uint64_t>(base::cut(word, '=').second);
             const std::uint64_t most = memory_bytes / mib;
-            if (error != std::errc{} || stop != figures.data() + figures.size() || value > most) {
+            if (!value || *value > most) {
                 return base::fail("{} is not a number of MiB from 0 to {}", word, most);
             }
-            spec.target_pages = static_cast<std::uint32_t>(value * mib / page_bytes);
+            spec.target_pages = static_cast<std::uint32_t>(*value * mib / page_bytes);
         } else {
             return base::fail(
                 "the option '{}' is not known; there are: inflate=MIB, no_deflate_on_oom, "

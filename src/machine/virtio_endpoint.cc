@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <string_view>
 #include <utility>
+#include <vector>
+
+#include "base/text.h"
 
 namespace cupule::machine {
 
@@ -57,19 +60,20 @@ std::vector<std::string> VirtioEndpoint::statistics() const {
 
 virtio::PciTransportModel take_transport_model(std::string& options) {
     auto model = virtio::PciTransportModel::modern;
-    std::size_t comma = options.find(',');
-    while (comma != options.npos) {
-        const std::size_t end = std::min(options.find(',', comma + 1), options.size());
-        const std::string_view word = std::string_view(options).substr(comma + 1, end - comma - 1);
-        if (word == "transitional" || word == "legacy") {
+    std::string others;
+    // The first word is the back end's name, whatever it reads.
+    const std::vector<std::string_view> words = base::split(options, ',');
+    for (const std::string_view word : words) {
+        const bool is_first = word.data() == words.front().data();
+        if (!is_first && (word == "transitional" || word == "legacy")) {
             model = word == "legacy" ? virtio::PciTransportModel::legacy
                                      : virtio::PciTransportModel::transitional;
-            options.erase(comma, end - comma);
         } else {
-            comma = end;
+            others += is_first ? "" : ",";
+            others += word;
         }
-        comma = options.find(',', comma);
     }
+    options = std::move(others);
     return model;
 }
 

@@ -1,9 +1,10 @@
 #pragma once
 
-#include <charconv>
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include "base/text.h"
 
 namespace cupule::passthrough {
 
@@ -18,14 +19,11 @@ std::string host_link_name(const std::string& path);
 
 /// All of `text` as a number, with or without "0x"; std::nullopt: it is none, or too large.
 template <class T>
-std::optional<T> parse_host_number(std::string_view text, int base) {
+std::optional<T> parse_host_number(std::string_view text, int radix) {
     if (text.starts_with("0x")) {
         text.remove_prefix(2);
     }
-    T value{};
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-    const bool whole = error == std::errc{} && end == text.data() + text.size();
-    return whole && !text.empty() ? std::optional(value) : std::nullopt;
+    return base::to_number<T>(text, radix);
 }
 
 /// Takes the line that begins `rest` away, without its end.

@@ -1,7 +1,8 @@
 #include "passthrough/slot_options.h"
 
 #include <array>
-#include <charconv>
+
+#include "base/text.h"
 
 namespace cupule::passthrough {
 namespace {
@@ -9,19 +10,9 @@ namespace {
 constexpr std::size_t path_length_max = 255;
 constexpr unsigned gsi_max = 255;
 
-/// Takes the text before the next comma away.
-std::string_view next_word(std::string_view& rest) {
-    const std::size_t end = rest.find(',');
-    const std::string_view word = rest.substr(0, end);
-    rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
-    return word;
-}
-
 std::optional<unsigned> parse_decimal(std::string_view text, unsigned last) {
-    unsigned value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    const bool whole = error == std::errc{} && end == text.data() + text.size() && !text.empty();
-    return whole && value <= last ? std::optional(value) : std::nullopt;
+    const auto value = base::to_number<unsigned>(text);
+    return value && *value <= last ? value : std::nullopt;
 }
 
 base::Result<void> take_path(std::string_view word, std::string& path) {
@@ -60,7 +51,7 @@ base::Result<void> take_option(std::string_view word, std::string_view& rest, Sl
         return {};
     }
     if (word == "vmsix_on_msi") {
-        const std::string_view bar = next_word(rest);
+        const std::string_view bar = base::take_word(rest, ',');
         slot.msix_on_msi_bar = parse_decimal(bar, 5);
         if (!slot.msix_on_msi_bar) {
             return base::fail("'vmsix_on_msi,{}': the next word is a BAR, 0 to 5", bar);
@@ -99,7 +90,7 @@ base::Result<SlotText> parse_slot_text(std::string_view text) {
     constexpr std::string_view model_prefix = "model:";
     SlotText slot;
     std::string_view rest = text;
-    const std::string_view place = next_word(rest);
+    const std::string_view place = base::take_word(rest, ',');
     if (place.starts_with(model_prefix)) {
         slot.model = place.substr(model_prefix.size());
     } else {
@@ -113,7 +104,7 @@ base::Result<SlotText> parse_slot_text(std::string_view text) {
         }
     }
     while (!rest.empty()) {
-        const std::string_view word = next_word(rest);
+        const std::string_view word = base::take_word(rest, ',');
         if (!word.empty()) {
             // acrn-dm's launch scripts leave empty words behind.
             CUPULE_TRY(take_option(word, rest, slot));

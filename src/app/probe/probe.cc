@@ -13,8 +13,8 @@
 #include "app/files.h"
 #include "app/option_values.h"
 #include "app/probe/kvm_guest.h"
-#include "app/text.h"
 #include "base/file_descriptor.h"
+#include "base/text.h"
 
 namespace cupule::app {
 namespace {
@@ -64,18 +64,18 @@ std::optional<std::uint64_t> number_in(const std::string& path) {
     if (!text) {
         return std::nullopt;
     }
-    const auto number = parse_number(cut(*text, '\n').first, 0, ~std::uint64_t{0});
+    const auto number = parse_number(base::cut(*text, '\n').first, 0, ~std::uint64_t{0});
     return number ? std::optional(*number) : std::nullopt;
 }
 
 /// "vmx", "svm" or nothing.
 std::string virtualization_flag(const ProbeHost& host) {
     const std::string cpuinfo = read_file(host.root + "/proc/cpuinfo").value_or("");
-    for (const std::string_view line : split(cpuinfo, '\n')) {
+    for (const std::string_view line : base::split(cpuinfo, '\n')) {
         if (!line.starts_with("flags")) {
             continue;
         }
-        for (const std::string_view flag : split(line, ' ')) {
+        for (const std::string_view flag : base::split(line, ' ')) {
             if (flag == "vmx" || flag == "svm") {
                 return std::string(flag);
             }
@@ -102,7 +102,7 @@ Capability probe_iommu(const ProbeHost& host) {
     const std::vector<std::string> units = directory_entries(host.root + "/sys/class/iommu");
     Capability capability{.name = "iommu", .available = groups > 0};
     if (capability.available) {
-        capability.reason = fmt::format("{} groups behind {}", groups, join(units));
+        capability.reason = fmt::format("{} groups behind {}", groups, base::join(units));
         return capability;
     }
     capability.reason =
@@ -125,9 +125,9 @@ Capability probe_interrupt_remapping(const ProbeHost& host) {
     bool able = false;
     for (const std::string& unit : directory_entries(host.root + "/sys/class/iommu")) {
         const auto text = read_file(host.root + "/sys/class/iommu/" + unit + "/intel-iommu/ecap");
-        const auto ecap =
-            text ? parse_number("0x" + std::string(cut(*text, '\n').first), 0, ~std::uint64_t{0})
-                 : base::Result<std::uint64_t>(0);
+        const auto ecap = text ? parse_number("0x" + std::string(base::cut(*text, '\n').first), 0,
+                                              ~std::uint64_t{0})
+                               : base::Result<std::uint64_t>(0);
         able = able || (ecap && (*ecap & remapping_bit) != 0);
     }
     capability.reason = able ? "the IOMMU has it, but the kernel does not use it"

@@ -1,8 +1,8 @@
-#include "app/text.h"
+#include "base/text.h"
 
 #include <algorithm>
 
-namespace cupule::app {
+namespace cupule::base {
 
 std::vector<std::string_view> split_any(std::string_view text, std::string_view separators) {
     std::vector<std::string_view> parts;
@@ -28,6 +28,12 @@ std::pair<std::string_view, std::string_view> cut(std::string_view text, char se
     return {text.substr(0, end), text.substr(end + 1)};
 }
 
+std::string_view take_word(std::string_view& text, char separator) {
+    const auto [word, rest] = cut(text, separator);
+    text = rest;
+    return word;
+}
+
 std::string to_lower(std::string_view text) {
     std::string lower(text);
     std::ranges::transform(lower, lower.begin(), [](char c) {
@@ -45,4 +51,4 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
     return text;
 }
 
-}  // namespace cupule::app
+}  // namespace cupule::base
