@@ -1,7 +1,8 @@
 #include "app/commands.h"
 
 #include <algorithm>
-#include <array>
+#include <iterator>
+#include <vector>
 
 #include "app/exit_codes.h"
 #include "app/help.h"
@@ -50,8 +51,8 @@ struct Form {
     std::string (*text)();
 };
 
-int print_command(std::string_view command, Words words, std::span<const Form> forms,
-                  const CommandContext& context) {
+int print_form(std::string_view command, std::span<const Form> forms, Words words,
+               const CommandContext& context) {
     const Form* chosen = &forms[0];
     for (const std::string_view word : words) {
         const Form* found = nullptr;
@@ -77,17 +78,33 @@ std::string version_line() {
     return version_text() + "\n";
 }
 
-constexpr Form probe_forms[] = {{"", probe_text}, {"--json", probe_json}};
-constexpr Form device_forms[] = {
-    {"", devices_text}, {"--json", devices_json}, {"--markdown", devices_markdown}};
-constexpr Form help_forms[] = {{"", commands_help},
-                               {"--help", commands_help},
-                               {"-h", commands_help},
-                               {"--markdown", command_line_markdown}};
-constexpr Form version_forms[] = {{"", version_line}};
+int run(Words words, const CommandContext& context) {
+    return run_command(words, context, false);
+}
 
-constexpr auto command_names = std::to_array<std::string_view>(
-    {"run", "serve", "hsm", "probe", "devices", "passthrough", "version", "help"});
+int probe_command(Words words, const CommandContext& context) {
+    constexpr Form forms[] = {{"", probe_text}, {"--json", probe_json}};
+    return print_form("probe", forms, words, context);
+}
+
+int devices_command(Words words, const CommandContext& context) {
+    constexpr Form forms[] = {
+        {"", devices_text}, {"--json", devices_json}, {"--markdown", devices_markdown}};
+    return print_form("devices", forms, words, context);
+}
+
+int version_command(Words words, const CommandContext& context) {
+    constexpr Form forms[] = {{"", version_line}};
+    return print_form("version", forms, words, context);
+}
+
+int help_command(Words words, const CommandContext& context) {
+    constexpr Form forms[] = {{"", commands_help},
+                              {"--help", commands_help},
+                              {"-h", commands_help},
+                              {"--markdown", command_line_markdown}};
+    return print_form("help", forms, words, context);
+}
 
 /// A name that can stand below /dev and in a kernel message.
 bool is_device_name(std::string_view name) {
@@ -116,7 +133,37 @@ int hsm_command(Words words, const CommandContext& context) {
     return context.run_hsm(options);
 }
 
+constexpr Command command_table[] = {
+    {"run", "[OPTION...] NAME", "run a virtual machine; `cupule run --help` lists the options",
+     true, run},
+    {"serve", "DEVICE OPTIONS --socket PATH",
+     "a virtio-blk or virtio-net device for other programs (serve --help)", true, serve_command},
+    {"hsm", "[--device NAME]", "offer ACRN's service module as /dev/NAME (acrn_hsm), on KVM", false,
+     hsm_command},
+    {"probe", "[--json]", "what this host can do, and how to mend what it cannot", false,
+     probe_command},
+    {"devices", "[--json|--markdown]", "the devices that `cupule run -s` can name", false,
+     devices_command},
+    {"passthrough", "list | bind DEVICE... | unbind DEVICE...",
+     "the host's PCI devices; give them to vfio-pci and back", false, passthrough_command},
+    {"version", "", "the version", false, version_command},
+    {"help", "[--markdown]", "this; with --markdown all options as docs/command_line.md", true,
+     help_command},
+};
+
+/// Commands as flags, as many programs take them.
+std::string_view without_dashes(std::string_view word) {
+    if (word == "--help" || word == "-h") {
+        return "help";
+    }
+    return word == "--version" || word == "-v" ? "version" : word;
+}
+
 }  // namespace
+
+std::span<const Command> commands() {
+    return command_table;
+}
 
 int run_program(Words words, const CommandContext& context) {
     const std::string_view program = words.empty() ? std::string_view{} : words[0];
@@ -129,42 +176,23 @@ int run_program(Words words, const CommandContext& context) {
         context.complain(commands_help());
         return exit_failure;
     }
-    const std::string_view command = rest[0];
     const Words arguments = rest.subspan(1);
+    const auto* const command =
+        std::ranges::find(command_table, without_dashes(rest[0]), &Command::name);
+    if (command == std::ranges::end(command_table)) {
+        std::vector<std::string_view> names;
+        std::ranges::transform(command_table, std::back_inserter(names), &Command::name);
+        complain(context, fmt::format("unknown command '{}'{}; `cupule help` lists the commands",
+                                      rest[0], suggestion(rest[0], names)));
+        return exit_failure;
+    }
     const bool wants_help =
         arguments.size() == 1 && (arguments[0] == "--help" || arguments[0] == "-h");
-    if (const auto text = wants_help ? command_help(command) : std::nullopt;
-        text && command != "run" && command != "serve" && command != "help") {
-        context.print(*text);
+    if (wants_help && !command->has_own_help) {
+        context.print(command_help(*command));
         return exit_ok;
     }
-    if (command == "run") {
-        return run_command(arguments, context, false);
-    }
-    if (command == "hsm") {
-        return hsm_command(arguments, context);
-    }
-    if (command == "serve") {
-        return serve_command(arguments, context);
-    }
-    if (command == "probe") {
-        return print_command(command, arguments, probe_forms, context);
-    }
-    if (command == "passthrough") {
-        return passthrough_command(arguments, context);
-    }
-    if (command == "devices") {
-        return print_command(command, arguments, device_forms, context);
-    }
-    if (command == "help" || command == "--help" || command == "-h") {
-        return print_command(command, arguments, help_forms, context);
-    }
-    if (command == "version" || command == "--version" || command == "-v") {
-        return print_command(command, arguments, version_forms, context);
-    }
-    complain(context, fmt::format("unknown command '{}'{}; `cupule help` lists the commands",
-                                  command, suggestion(command, command_names)));
-    return exit_failure;
+    return command->run(arguments, context);
 }
 
 }  // namespace cupule::app

@@ -39,6 +39,20 @@ struct CommandContext {
     std::function<int(const ServeOptions& options)> run_serve{};
 };
 
+/// One word behind `cupule`.
+struct Command {
+    std::string_view name;
+    std::string_view grammar;
+    std::string_view help;
+    /// What it says to --help is its own, not made of the above.
+    bool has_own_help = false;
+    /// Returns the exit status.
+    int (*run)(std::span<const std::string_view> arguments, const CommandContext& context);
+};
+
+/// All of them, in the order in which help lists them.
+std::span<const Command> commands();
+
 /// The whole program: `words` are argv, the program's name included. Returns the exit status.
 int run_program(std::span<const std::string_view> words, const CommandContext& context);
 

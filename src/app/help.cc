@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "app/commands.h"
 #include "app/option_schema.h"
 #include "base/text.h"
 #include "machine/device_catalogue.h"
@@ -63,25 +64,6 @@ constexpr OptionGroup groups[] = {
     OptionGroup::machine,    OptionGroup::boot,        OptionGroup::devices, OptionGroup::realtime,
     OptionGroup::life_cycle, OptionGroup::diagnostics, OptionGroup::obsolete};
 
-struct CommandInfo {
-    std::string_view name;
-    std::string_view grammar;
-    std::string_view help;
-};
-
-constexpr CommandInfo commands[] = {
-    {"run", "[OPTION...] NAME", "run a virtual machine; `cupule run --help` lists the options"},
-    {"serve", "DEVICE OPTIONS --socket PATH",
-     "a virtio-blk or virtio-net device for other programs (serve --help)"},
-    {"hsm", "[--device NAME]", "offer ACRN's service module as /dev/NAME (acrn_hsm), on KVM"},
-    {"probe", "[--json]", "what this host can do, and how to mend what it cannot"},
-    {"devices", "[--json|--markdown]", "the devices that `cupule run -s` can name"},
-    {"passthrough", "list | bind DEVICE... | unbind DEVICE...",
-     "the host's PCI devices; give them to vfio-pci and back"},
-    {"version", "", "the version"},
-    {"help", "[--markdown]", "this; with --markdown all options as docs/command_line.md"},
-};
-
 std::string_view status_word(DeviceStatus status) {
     switch (status) {
         case DeviceStatus::exists:
@@ -128,7 +110,7 @@ std::string code_cell(std::string_view text) {
 
 std::string commands_help() {
     std::string text = "usage: cupule COMMAND [...]\n\n";
-    for (const CommandInfo& command : commands) {
+    for (const Command& command : commands()) {
         const std::string head = fmt::format("{} {}", command.name, command.grammar);
         // What is too long for the column stands alone.
         text += head.size() <= 21 ? fmt::format("  {:<21} {}\n", head, command.help)
@@ -137,15 +119,10 @@ std::string commands_help() {
     return text + "\nEach takes --help. Called by the name acrn-dm the program is `cupule run`.\n";
 }
 
-std::optional<std::string> command_help(std::string_view name) {
-    for (const CommandInfo& command : commands) {
-        if (command.name == name) {
-            const std::string blank = command.grammar.empty() ? "" : " ";
-            return fmt::format("usage: cupule {}{}{}\n\n{}\n", name, blank, command.grammar,
-                               command.help);
-        }
-    }
-    return std::nullopt;
+std::string command_help(const Command& command) {
+    const std::string blank = command.grammar.empty() ? "" : " ";
+    return fmt::format("usage: cupule {}{}{}\n\n{}\n", command.name, blank, command.grammar,
+                       command.help);
 }
 
 std::string run_help() {

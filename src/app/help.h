@@ -1,16 +1,15 @@
 #pragma once
 
-#include <optional>
 #include <string>
-#include <string_view>
 
 namespace cupule::app {
 
+struct Command;
+
 /// `cupule help`: the commands.
 std::string commands_help();
-/// `cupule COMMAND --help`: how the command is called and what it does; nullopt: there is no such
-/// command. `run` and `help` have help of their own.
-std::optional<std::string> command_help(std::string_view command);
+/// `cupule COMMAND --help`: how the command is called and what it does.
+std::string command_help(const Command& command);
 /// `cupule run --help`: the options by group, with grammar, default and meaning.
 std::string run_help();
 /// `cupule help --markdown`: docs/command_line.md.
