@@ -16,11 +16,6 @@ function(cupule_resolve out)
   set(${out} ${result} PARENT_SCOPE)
 endfunction()
 
-# In these folders a wrap of unsigned numbers is said to be meant (base::wrapping_add and its like, src/base/bits.h), and
-# the asan preset takes every other for a fault. A folder joins when its tests are clean; fuzzers do without, as their
-# programs are made of all folders.
-set(cupule_wraps_checked base device_timer)
-
 function(cupule_library name)
   cmake_parse_arguments(ARG "EXCEPTIONS" "" "SOURCES;TESTS;DEPENDS;TEST_DEPENDS" ${ARGN})
   cupule_resolve(depends ${ARG_DEPENDS})
@@ -40,7 +35,9 @@ function(cupule_library name)
     target_link_libraries(cupule_${name} ${scope} ${depends})
     target_include_directories(cupule_${name} ${scope} ${CMAKE_SOURCE_DIR}/src)
   endif()
-  if(ARG_SOURCES AND name IN_LIST cupule_wraps_checked AND CUPULE_SANITIZE STREQUAL "address" AND NOT CUPULE_FUZZ)
+  # A wrap of unsigned numbers is said to be meant (base::wrapping_add and its like, src/base/bits.h); the asan preset
+  # takes every other for a fault. Fuzzers do without: their programs are made of all folders.
+  if(ARG_SOURCES AND CUPULE_SANITIZE STREQUAL "address" AND NOT CUPULE_FUZZ)
     target_compile_options(cupule_${name} PRIVATE -fsanitize=unsigned-integer-overflow
       -fsanitize-ignorelist=${CMAKE_SOURCE_DIR}/tools/sanitizer_ignorelist)
   endif()

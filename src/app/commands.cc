@@ -12,6 +12,7 @@
 #include "app/problem.h"
 #include "app/serve_options.h"
 #include "app/version.h"
+#include "base/text.h"
 
 namespace cupule::app {
 namespace {
@@ -168,7 +169,7 @@ std::span<const Command> commands() {
 int run_program(Words words, const CommandContext& context) {
     const std::string_view program = words.empty() ? std::string_view{} : words[0];
     const Words rest = words.empty() ? words : words.subspan(1);
-    if (program.substr(program.rfind('/') + 1) == "acrn-dm") {
+    if (base::after_last(program, '/') == "acrn-dm") {
         return run_command(rest, context, true);
     }
     if (rest.empty()) {

@@ -245,7 +245,7 @@ Result<MmioPassthroughOptions> parse_mmio_range(std::string_view text) {
         }
     }
     const auto [base, size] = numbers;
-    if (size == 0 || base + size < base) {
+    if (size == 0 || size > ~base) {
         return fail("the range is empty or runs past the last address");
     }
     return MmioPassthroughOptions{.base = base, .size = size};

@@ -28,6 +28,11 @@ std::pair<std::string_view, std::string_view> cut(std::string_view text, char se
     return {text.substr(0, end), text.substr(end + 1)};
 }
 
+std::string_view after_last(std::string_view text, char separator) {
+    const std::size_t last = text.rfind(separator);
+    return last == std::string_view::npos ? text : text.substr(last + 1);
+}
+
 std::string_view take_word(std::string_view& text, char separator) {
     const auto [word, rest] = cut(text, separator);
     text = rest;

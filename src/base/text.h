@@ -17,6 +17,9 @@ std::vector<std::string_view> split_any(std::string_view text, std::string_view 
 /// What stands before and behind the first separator; all and nothing when there is none.
 std::pair<std::string_view, std::string_view> cut(std::string_view text, char separator);
 
+/// What stands behind the last separator; all when there is none.
+std::string_view after_last(std::string_view text, char separator);
+
 /// Takes what `cut` calls the first part, and the separator, off the front of `text`.
 std::string_view take_word(std::string_view& text, char separator);
 

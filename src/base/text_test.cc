@@ -23,6 +23,12 @@ TEST(TextTest, CutsAtTheFirstSeparatorOnly) {
     EXPECT_THAT(cut("=b", '='), Pair("", "b"));
 }
 
+TEST(TextTest, GivesWhatStandsBehindTheLastSeparator) {
+    EXPECT_EQ(after_last("/dev/vfio/7", '/'), "7");
+    EXPECT_EQ(after_last("7", '/'), "7");
+    EXPECT_EQ(after_last("dir/", '/'), "");
+}
+
 TEST(TextTest, TakesWordAfterWord) {
     std::string_view text = "tap=t0,,mtu=9000";
     EXPECT_EQ(take_word(text, ','), "tap=t0");

@@ -82,7 +82,8 @@ std::optional<std::uint64_t> find_header(const ImageFile& image, Header& header)
     }
     const std::uint64_t count = size / 4;
     for (std::uint64_t i = 0; i + 3 <= count; ++i) {
-        if (words[i] == header_magic && words[i] + words[i + 1] + words[i + 2] == 0) {
+        if (words[i] == header_magic &&
+            base::wrapping_add(base::wrapping_add(words[i], words[i + 1]), words[i + 2]) == 0) {
             header = {words[i], words[i + 1], words[i + 2]};
             return i * 4;
         }
@@ -126,13 +127,14 @@ base::Result<FlatKernel> use_address_fields(const ImageFile& image, std::uint64_
     segment.file_size = image.size() - segment.file_offset;
     if (fields->load_end_address != 0) {
         const std::uint64_t in_file = segment.file_size;
-        segment.file_size = std::uint64_t{fields->load_end_address} - fields->load_address;
-        if (fields->load_end_address < fields->load_address || segment.file_size > in_file) {
+        if (fields->load_end_address < fields->load_address ||
+            fields->load_end_address - fields->load_address > in_file) {
             return base::fail(
                 "load_end_addr {:#x} of its Multiboot header does not fit load_addr "
                 "{:#x} and the {} bytes in the file",
                 fields->load_end_address, fields->load_address, in_file);
         }
+        segment.file_size = fields->load_end_address - fields->load_address;
     }
     segment.memory_size = segment.file_size;
     if (fields->bss_end_address != 0) {

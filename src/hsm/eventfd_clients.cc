@@ -69,7 +69,7 @@ int EventfdClients::change_doorbell(const acrn_ioeventfd& change, const ClientPr
     if (change.reserved != 0) {
         return -EINVAL;
     }
-    if (!is_removal && (!has_length(change.len) || change.addr + change.len < change.addr)) {
+    if (!is_removal && (!has_length(change.len) || change.len > ~change.addr)) {
         return -EINVAL;
     }
     auto eventfd = open_eventfd(static_cast<int>(change.fd), caller);

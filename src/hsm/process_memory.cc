@@ -53,7 +53,8 @@ base::Result<std::unique_ptr<SharedRange>> reserve(std::uint64_t size, std::uint
         return base::fail_errno(ENOMEM, "no room for {:#x} bytes of a client's memory", size);
     }
     auto* const bytes = static_cast<std::byte*>(mapping);
-    const std::uint64_t shift = (like - reinterpret_cast<std::uint64_t>(bytes)) & (alignment - 1);
+    const std::uint64_t shift =
+        base::wrapping_sub(like, reinterpret_cast<std::uint64_t>(bytes)) & (alignment - 1);
     return std::make_unique<SharedRange>(bytes, room, bytes + shift, size);
 }
 

@@ -55,7 +55,7 @@ std::unique_ptr<EdgeLine> InterruptRouter::make_edge_line(Gsi gsi) {
 void InterruptRouter::change(Gsi gsi, bool asserted) {
     Input& input = *inputs_[gsi.value];
     event::MutexLock lock(input.mutex);
-    input.asserted += asserted ? 1U : ~0U;
+    asserted ? ++input.asserted : --input.asserted;
     if (input.asserted == (asserted ? 1U : 0U)) {
         controller_.set_gsi_level(gsi, asserted);
     }

@@ -33,7 +33,7 @@ std::byte* reserve(GuestAddress base, std::uint64_t size) {
     }
     auto* const begin = static_cast<std::byte*>(mapped);
     const std::uint64_t before =
-        (base.value - reinterpret_cast<std::uintptr_t>(mapped)) % huge_page_size;
+        base::wrapping_sub(base.value, reinterpret_cast<std::uintptr_t>(mapped)) % huge_page_size;
     std::byte* const place = begin + before;
     if (before > 0) {
         munmap(begin, before);

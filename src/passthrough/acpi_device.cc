@@ -31,14 +31,12 @@ std::vector<std::string> list_directory(const std::string& path) {
 /// "acpi:MSFT0101:PNP0C31:" without the first word and `hid`.
 std::vector<std::string> compatible_ids(const std::string& modalias, std::string_view hid) {
     std::vector<std::string> ids;
-    std::string_view rest = modalias;
-    rest.remove_prefix(std::min(rest.find(':'), rest.size() - 1) + 1);
+    std::string_view rest = base::cut(modalias, ':').second;
     while (!rest.empty()) {
-        const std::size_t end = std::min(rest.find(':'), rest.size());
-        if (end > 0 && rest.substr(0, end) != hid) {
-            ids.emplace_back(rest.substr(0, end));
+        const std::string_view id = base::take_word(rest, ':');
+        if (!id.empty() && id != hid) {
+            ids.emplace_back(id);
         }
-        rest.remove_prefix(std::min(end + 1, rest.size()));
     }
     return ids;
 }
@@ -46,7 +44,7 @@ std::vector<std::string> compatible_ids(const std::string& modalias, std::string
 /// The number behind the colon of Linux's names, in hexadecimal.
 bool is_instance(std::string_view name, std::string_view number) {
     const auto wanted = parse_host_number<unsigned>(number, 10);
-    const auto is = parse_host_number<unsigned>(name.substr(name.rfind(':') + 1), 16);
+    const auto is = parse_host_number<unsigned>(base::after_last(name, ':'), 16);
     return wanted && wanted == is;
 }
 

@@ -38,7 +38,7 @@ std::string host_link(const std::string& path) {
 
 std::string host_link_name(const std::string& path) {
     const std::string target = host_link(path);
-    return target.substr(target.rfind('/') + 1);
+    return std::string(base::after_last(target, '/'));
 }
 
 std::string_view next_line(std::string_view& rest) {

@@ -24,7 +24,7 @@ std::uint32_t read_hex(const std::string& path) {
 std::optional<HostAddress> upstream_of(const std::string& path) {
     const std::string link = host_link(path);
     const std::string_view above = std::string_view(link).substr(0, link.rfind('/'));
-    return HostAddress::parse(above.substr(above.rfind('/') + 1));
+    return HostAddress::parse(base::after_last(above, '/'));
 }
 
 /// Whether the standard capability list of a configuration space has `id`.

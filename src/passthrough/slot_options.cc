@@ -16,7 +16,7 @@ std::optional<unsigned> parse_decimal(std::string_view text, unsigned last) {
 }
 
 base::Result<void> take_path(std::string_view word, std::string& path) {
-    const std::string_view value = word.substr(word.find('=') + 1);
+    const std::string_view value = base::cut(word, '=').second;
     if (value.empty() || value.size() > path_length_max) {
         return base::fail("'{}': a path of 1 to {} characters is expected", word, path_length_max);
     }

@@ -210,7 +210,7 @@ std::optional<std::uint64_t> Function::bar_decodes_at(unsigned bar) const {
         enabled &= part->decodes();
     }
     const std::uint64_t address = bar_address(bar);
-    const bool sizing = !is_io && address + spec.size == four_gib;
+    const bool sizing = !is_io && address == four_gib - spec.size;
     const std::uint64_t space = is_io ? port_space_size : memory_space_size;
     if (!enabled || sizing || address == 0 || !base::contains(0, space, address, spec.size)) {
         return std::nullopt;

@@ -51,7 +51,8 @@ void PirqRouter::route(unsigned link, std::optional<std::uint8_t> irq) {
 
 void PirqRouter::change(unsigned link, bool asserted) {
     event::MutexLock lock(mutex_);
-    links_[link].asserted_pins += asserted ? 1U : ~0U;
+    unsigned& pins = links_[link].asserted_pins;
+    asserted ? ++pins : --pins;
     drive();
 }
 

@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace cupule::testing {
 
@@ -94,21 +95,21 @@ class FakeHost {
         const ssize_t size =
             readlink((root_ + device(name) + "/driver").c_str(), target, sizeof target);
         const std::string path(target, size > 0 ? static_cast<std::size_t>(size) : 0);
-        return path.substr(path.rfind('/') + 1);
+        return std::string(base::after_last(path, '/'));
     }
 
     /// Linux, as far as driver_override, unbind, bind and drivers_probe go. A driver named
     /// `refusing` takes no function; without an override, `natural` takes what is probed.
     base::Result<void> kernel(const std::string& path, const std::string& text) {
         const std::string below = path.substr(root_.size());
-        const std::string file = below.substr(below.rfind('/') + 1);
+        const std::string file = std::string(base::after_last(below, '/'));
         const std::string directory = below.substr(0, below.rfind('/'));
         if (file == "driver_override") {
             write(below, text == "\n" ? "(null)\n" : text);
         } else if (file == "unbind") {
             EXPECT_EQ(::unlink((root_ + directory).c_str()), 0);
         } else if (file == "bind") {
-            attach(text, directory.substr(directory.rfind('/') + 1));
+            attach(text, std::string(base::after_last(directory, '/')));
         } else if (file == "drivers_probe") {
             std::string wanted = read(device(text) + "/driver_override");
             wanted = wanted.starts_with("(null)") ? natural : wanted;

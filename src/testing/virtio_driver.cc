@@ -220,8 +220,9 @@ bool VirtioDriver::publish_packed() {
     if (((word & 0x8000) != 0) != available_.wrap) {
         wanted = static_cast<std::uint16_t>(wanted - options_.size);
     }
-    return virtio::passes_event(wanted, available_.index,
-                                static_cast<std::uint16_t>(available_.index - batch));
+    return virtio::passes_event(
+        wanted, available_.index,
+        static_cast<std::uint16_t>(base::wrapping_sub<std::uint32_t>(available_.index, batch)));
 }
 
 bool VirtioDriver::publish() {

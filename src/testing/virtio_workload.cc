@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/assert.h"
+#include "base/bits.h"
 #include "virtio/features.h"
 
 namespace cupule::testing {
@@ -17,7 +18,8 @@ constexpr std::byte untouched{0xC5};
 std::uint64_t digest_of(std::span<const std::byte> bytes) {
     std::uint64_t digest = 0xCBF2'9CE4'8422'2325;
     for (const std::byte byte : bytes) {
-        digest = (digest ^ static_cast<std::uint64_t>(byte)) * 0x100'0000'01B3;
+        digest = base::wrapping_mul(digest ^ static_cast<std::uint64_t>(byte),
+                                    std::uint64_t{0x100'0000'01B3});
     }
     return digest;
 }

@@ -13,7 +13,7 @@ base::Result<std::unique_ptr<MemoryTable>> MemoryTable::map(const Message& messa
     for (std::size_t i = 0; i < message.descriptors.size(); ++i) {
         const auto region =
             message.get<MemoryRegion>(sizeof(MemoryTableHead) + i * sizeof(MemoryRegion));
-        if (region.user_address + region.size < region.user_address) {
+        if (region.size > ~region.user_address) {
             return base::fail("the front end's address {:#x} of {:#x} bytes of RAM wraps",
                               region.user_address, region.size);
         }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/bits.h"
 #include "memory/guest_copy.h"
 
 namespace cupule::virtio {
@@ -15,8 +16,8 @@ constexpr std::uint64_t chain_bytes_max = std::uint64_t{1} << 32;
 std::span<std::byte> ram_prefix(const memory::GuestMemory& memory, std::uint64_t address,
                                 std::uint64_t size) {
     for (const memory::RamRegion& region : memory.regions()) {
-        const std::uint64_t offset = address - region.base.value;
-        if (address >= region.base.value && offset < region.size) {
+        const std::uint64_t offset = base::wrapping_sub(address, region.base.value);
+        if (offset < region.size) {
             return {region.host + offset, std::min(size, region.size - offset)};
         }
     }

@@ -1,5 +1,7 @@
 #include "virtio/packed_ring.h"
 
+#include "base/bits.h"
+
 namespace cupule::virtio {
 namespace {
 
@@ -20,8 +22,8 @@ PackedRing::PackedRing(const RingAreas& areas, std::uint16_t size, RingFeatures 
       used_{position.next_used, position.used_wrap} {
     // What is in flight between the two places is lost to whoever restores; a drained queue has
     // none.
-    in_flight_ = (std::uint32_t{available_.index} + (available_.wrap != used_.wrap ? size_ : 0U)) -
-                 used_.index;
+    in_flight_ = base::wrapping_sub<std::uint32_t>(
+        available_.index + (available_.wrap != used_.wrap ? size_ : 0U), used_.index);
     if (in_flight_ > size_) {
         in_flight_ = 0;
     }
@@ -125,7 +127,9 @@ bool PackedRing::driver_wants_interrupt(std::uint32_t batch) const {
     if (((word & 0x8000) != 0) != used_.wrap) {
         event = static_cast<std::uint16_t>(event - size_);
     }
-    return passes_event(event, used_.index, static_cast<std::uint16_t>(used_.index - batch));
+    return passes_event(
+        event, used_.index,
+        static_cast<std::uint16_t>(base::wrapping_sub<std::uint32_t>(used_.index, batch)));
 }
 
 void PackedRing::disable_notifications() {

@@ -68,7 +68,8 @@ void AcpiPm::power_on() {
 }
 
 std::uint64_t AcpiPm::ticks() const {
-    return event::ns_to_ticks(clock_.now_ns() - state_.timer_base_ns, timer_frequency_hz);
+    return event::ns_to_ticks(base::wrapping_sub(clock_.now_ns(), state_.timer_base_ns),
+                              timer_frequency_hz);
 }
 
 /// Ticks between two changes of the timer's top bit.
@@ -223,7 +224,8 @@ void AcpiPm::arm_timer() {
         return;
     }
     const std::uint64_t next = (state_.carries_seen + 1) * carry_ticks();
-    timer_->start_at(state_.timer_base_ns + event::ticks_to_ns(next, timer_frequency_hz));
+    timer_->start_at(
+        base::wrapping_add(state_.timer_base_ns, event::ticks_to_ns(next, timer_frequency_hz)));
 }
 
 void AcpiPm::update_irq() {
@@ -239,7 +241,7 @@ void AcpiPm::reset() {
 
 void AcpiPm::visit(snapshot::Visitor& visitor) {
     collect_carry();
-    std::uint64_t timer_ns = clock_.now_ns() - state_.timer_base_ns;
+    std::uint64_t timer_ns = base::wrapping_sub(clock_.now_ns(), state_.timer_base_ns);
     visitor.field("status", state_.status);
     visitor.field("enable", state_.enable);
     visitor.field("control", state_.control);
@@ -249,7 +251,7 @@ void AcpiPm::visit(snapshot::Visitor& visitor) {
         state_.status &= status_rule.write_1_to_clear;
         state_.enable &= enable_rule.writable;
         state_.control &= control_bit::stored;
-        state_.timer_base_ns = clock_.now_ns() - (timer_ns & base::mask(60));
+        state_.timer_base_ns = base::wrapping_sub(clock_.now_ns(), timer_ns & base::mask(60));
         state_.carries_seen = ticks() / carry_ticks();
     }
     arm_timer();
