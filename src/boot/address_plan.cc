@@ -76,7 +76,7 @@ std::optional<std::uint64_t> AddressPlan::find_highest(std::uint64_t size,
         }
         std::uint64_t end = std::min(entry.end(), end_max);
         while (end > entry.base && end - entry.base >= size) {
-            const std::uint64_t start = base::align_down(end - size, page_size);
+            const std::uint64_t start = base::align_down(end - size, memory::page_size);
             if (start < entry.base) {
                 break;
             }

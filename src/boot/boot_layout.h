@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "memory/page.h"
+
 namespace cupule::boot {
 
 // Where the loader puts what a kernel needs to start: one block at the top of conventional memory
@@ -10,7 +12,6 @@ namespace cupule::boot {
 // 0x90000; and Linux puts its 5-level paging trampoline over 0x9D000 to 0x9EFFF while our page
 // tables are live.
 
-inline constexpr std::uint64_t page_size = 4096;
 inline constexpr std::uint64_t one_mebibyte = std::uint64_t{1} << 20;
 inline constexpr std::uint64_t four_gibibytes = std::uint64_t{4} << 30;
 

@@ -105,9 +105,9 @@ base::Result<void> read_placement(BzImage& kernel, const setup_header& fields) {
         }
     }
     if (!kernel.relocatable) {
-        kernel.alignment = page_size;
+        kernel.alignment = memory::page_size;
     }
-    kernel.alignment = std::max(kernel.alignment, page_size);
+    kernel.alignment = std::max(kernel.alignment, memory::page_size);
     // Kernels before 2.10 do not say what they need.
     kernel.runtime_size = kernel.code_size;
     if (kernel.version >= 0x20A) {

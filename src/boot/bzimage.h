@@ -27,7 +27,7 @@ struct BzImage {
     bool above_4g = false;
     bool relocatable = false;
     /// Power of two.
-    std::uint64_t alignment = page_size;
+    std::uint64_t alignment = memory::page_size;
     /// Below 4 GiB: where the kernel runs, unless it is relocatable and loaded higher.
     std::uint64_t preferred_address = code_address;
     /// Bytes the kernel needs from its run-time address before it has read the memory map; at least

@@ -22,7 +22,7 @@ constexpr std::uint16_t old_command_line_magic = 0xA33F;
 constexpr std::size_t old_command_line_magic_offset = 0x20;
 constexpr std::size_t old_command_line_offset = 0x22;
 
-static_assert(sizeof(boot_params) == page_size);
+static_assert(sizeof(boot_params) == memory::page_size);
 static_assert(offsetof(boot_params, hdr) == 0x1F1);
 
 /// Takes the RAM the kernel is loaded to and the RAM it will run in; gives the load address.

@@ -109,12 +109,12 @@ base::Result<void> ImageFile::copy_to(memory::GuestMemory& memory, memory::Guest
 
 base::Result<void> ImageFile::copy_into(memory::GuestMemory& memory, memory::GuestAddress address,
                                         std::uint64_t offset, std::uint64_t size) const {
-    const std::uint64_t head = base::align_up(offset, page_size) - offset;
-    const bool pages_meet = (address.value - offset) % page_size == 0;
+    const std::uint64_t head = base::align_up(offset, memory::page_size) - offset;
+    const bool pages_meet = (address.value - offset) % memory::page_size == 0;
     if (!held_ || !pages_meet || size < head + shown_size_min) {
         return copy_bytes(memory, address, offset, size);
     }
-    const std::uint64_t pages = base::align_down(size - head, page_size);
+    const std::uint64_t pages = base::align_down(size - head, memory::page_size);
     if (!memory.show_file(address + head, file_.get(), offset + head, pages)) {
         return copy_bytes(memory, address, offset, size);
     }

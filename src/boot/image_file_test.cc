@@ -103,7 +103,7 @@ class HeldFile : public ::testing::Test {
     static std::string numbered_pages() {
         std::string result;
         for (char page = 0; page < 0x25; ++page) {
-            result += std::string(page_size, static_cast<char>('A' + page));
+            result += std::string(memory::page_size, static_cast<char>('A' + page));
         }
         return result;
     }

@@ -71,7 +71,7 @@ struct BootInfo {
     std::array<MemoryMapEntry, 128> memory_map{};
 };
 static_assert(offsetof(BootInfo, memory_map_size) == 44 && offsetof(BootInfo, module) == 92);
-static_assert(sizeof(BootInfo) <= page_size);
+static_assert(sizeof(BootInfo) <= memory::page_size);
 
 /// File offset of the header within the first 8 KiB, on a 4-byte boundary.
 std::optional<std::uint64_t> find_header(const ImageFile& image, Header& header) {

@@ -76,9 +76,10 @@ base::Result<VcpuState> enter_protected_mode(const memory::GuestMemory& memory,
 base::Result<VcpuState> enter_long_mode(const memory::GuestMemory& memory, std::uint64_t entry) {
     constexpr std::size_t directories = four_gibibytes >> 30;
     std::array<std::array<std::uint64_t, 512>, 2 + directories> tables{};
-    tables[0][0] = (page_tables_address + page_size) | page_present_writable;
+    tables[0][0] = (page_tables_address + memory::page_size) | page_present_writable;
     for (std::size_t gib = 0; gib < directories; ++gib) {
-        tables[1][gib] = (page_tables_address + (2 + gib) * page_size) | page_present_writable;
+        tables[1][gib] =
+            (page_tables_address + (2 + gib) * memory::page_size) | page_present_writable;
         for (std::size_t i = 0; i < 512; ++i) {
             tables[2 + gib][i] =
                 (gib * 512 + i) * large_page_size | large_page | page_present_writable;

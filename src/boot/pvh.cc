@@ -51,7 +51,7 @@ struct BootInfo {
     Module module;
     std::array<MemoryMapEntry, 128> memory_map;
 };
-static_assert(sizeof(BootInfo) <= page_size);
+static_assert(sizeof(BootInfo) <= memory::page_size);
 
 base::Result<void> write_boot_info(const LoadTarget& target, const PlacedInitrd& initrd) {
     BootInfo info{};

@@ -11,11 +11,11 @@
 #include "base/bits.h"
 #include "base/text.h"
 #include "hsm/client_process.h"
+#include "memory/page.h"
 
 namespace cupule::hsm {
 namespace {
 
-constexpr std::uint64_t page_size = 4096;
 constexpr std::uint64_t largest_page = std::uint64_t{1} << 30;
 
 /// Takes a hexadecimal number and the `stop` behind it off the front.
@@ -45,7 +45,7 @@ base::Result<std::string> read_text(const std::string& path) {
 /// Room in this process's addresses for `size` bytes, at the same place within the largest page as
 /// `like`: huge pages then fit here as they fit there.
 base::Result<std::unique_ptr<SharedRange>> reserve(std::uint64_t size, std::uint64_t like) {
-    const std::uint64_t alignment = size >= (2 << 20) ? largest_page : page_size;
+    const std::uint64_t alignment = size >= (2 << 20) ? largest_page : memory::page_size;
     const std::uint64_t room = size + alignment;
     void* const mapping =
         mmap(nullptr, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

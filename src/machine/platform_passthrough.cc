@@ -7,6 +7,7 @@
 #include "base/bits.h"
 #include "base/log.h"
 #include "machine/address_map.h"
+#include "memory/page.h"
 #include "passthrough/acpi_device.h"
 #include "passthrough/host_files.h"
 #include "passthrough/host_memory.h"
@@ -18,7 +19,6 @@ using passthrough::HostAcpiDevice;
 using passthrough::HostMapping;
 using passthrough::HostRange;
 
-constexpr std::uint64_t page_size = 4096;
 constexpr std::string_view tpm_hid = "MSFT0101";
 
 /// Whole pages of the host at whole pages of the guest.
@@ -46,8 +46,8 @@ bool is_free(std::uint64_t base, std::uint64_t size, std::uint64_t memory_size) 
         {{.base = 0, .size = pci_window_32_end},  // RAM and PCI
          {.base = ecam_base, .size = ecam_size},
          {.base = platform_window_base, .size = platform_window_end - platform_window_base},
-         {.base = ioapic_base, .size = page_size},
-         {.base = hpet_base, .size = page_size},
+         {.base = ioapic_base, .size = memory::page_size},
+         {.base = hpet_base, .size = memory::page_size},
          {.base = local_apic_base, .size = mib},
          {.base = high_ram_base, .size = high_ram},
          {.base = pci_window_64_base, .size = pci_window_64_end - pci_window_64_base}});
@@ -137,8 +137,8 @@ struct PlatformPassthrough::Impl {
 base::Result<std::uint64_t> PlatformPassthrough::Impl::add_window(std::uint64_t base,
                                                                   std::uint64_t size,
                                                                   bool may_stay) {
-    const std::uint64_t first = base::align_down(base, page_size);
-    const std::uint64_t whole = base::align_up(base + size, page_size) - first;
+    const std::uint64_t first = base::align_down(base, memory::page_size);
+    const std::uint64_t whole = base::align_up(base + size, memory::page_size) - first;
     const bool stays = may_stay && is_free(first, whole, memory_size);
     const std::uint64_t guest = stays ? first : next_free;
     if (!stays) {
@@ -210,9 +210,9 @@ base::Result<void> PlatformPassthrough::Impl::add_memory(const MmioPassthroughOp
     CUPULE_TRY_ASSIGN(const std::uint64_t guest, add_window(option.base, option.size, false));
     base::log(base::LogLevel::notice, "--mmiodev_pt {:x},{:x}: the guest has it at {:#x}",
               option.base, option.size, guest);
-    const std::uint64_t first = base::align_down(guest, page_size);
+    const std::uint64_t first = base::align_down(guest, memory::page_size);
     reserved.push_back(
-        {.base = first, .size = base::align_up(guest + option.size, page_size) - first});
+        {.base = first, .size = base::align_up(guest + option.size, memory::page_size) - first});
     return {};
 }
 

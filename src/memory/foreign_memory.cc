@@ -6,13 +6,10 @@
 
 #include "base/bits.h"
 #include "memory/guest_memory.h"
+#include "memory/page.h"
 
 namespace cupule::memory {
-namespace {
-
-constexpr std::uint64_t page_size = 4096;
-
-}  // namespace
+namespace {}  // namespace
 
 base::Result<std::unique_ptr<GuestMemory>> GuestMemory::map(std::span<const SharedPiece> pieces) {
     std::unique_ptr<GuestMemory> memory(new GuestMemory);

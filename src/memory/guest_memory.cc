@@ -15,11 +15,11 @@
 #include "base/assert.h"
 #include "base/bits.h"
 #include "memory/guest_copy.h"
+#include "memory/page.h"
 
 namespace cupule::memory {
 namespace {
 
-constexpr std::uint64_t page_size = 4096;
 constexpr std::uint64_t huge_page_size = 2 << 20;
 
 /// Reserves addresses for `size` bytes of RAM at `base`. They lie in huge pages as the guest's own

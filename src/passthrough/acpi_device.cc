@@ -8,12 +8,12 @@
 #include <optional>
 
 #include "base/bits.h"
+#include "memory/page.h"
 #include "passthrough/host_files.h"
 
 namespace cupule::passthrough {
 namespace {
 
-constexpr std::uint64_t page_size = 4096;
 constexpr const char* acpi_devices = "/sys/bus/acpi/devices";
 
 std::vector<std::string> list_directory(const std::string& path) {
@@ -175,8 +175,8 @@ base::Result<void> check_acpi_device(const HostAcpiDevice& device,
             device.name, device.has_ports ? ", but I/O ports" : "");
     }
     for (const HostRange& range : device.memory) {
-        const std::uint64_t first = base::align_down(range.base, page_size);
-        const std::uint64_t size = base::align_up(range.last() + 1, page_size) - first;
+        const std::uint64_t first = base::align_down(range.base, memory::page_size);
+        const std::uint64_t size = base::align_up(range.last() + 1, memory::page_size) - first;
         CUPULE_TRY(check_memory_range(first, size, map));
         const HostRange pages{.base = first, .size = size, .name = {}};
         for (const HostRange& other : map) {

@@ -3,11 +3,10 @@
 #include <algorithm>
 
 #include "base/bits.h"
+#include "memory/page.h"
 
 namespace cupule::passthrough {
 namespace {
-
-constexpr std::uint64_t page_size = 4096;
 
 bool is_natural(std::uint64_t offset, unsigned size) {
     return base::is_power_of_two(size) && size <= 8 && base::is_aligned(offset, size);
@@ -76,7 +75,7 @@ std::string_view BarWindow::register_name(std::uint64_t offset) const {
 void BarWindow::bar_moved(unsigned /*bar*/, std::optional<std::uint64_t> address) {
     unmap_all();
     // A BAR smaller than a page, put beside others, has no page of its own to map.
-    if (!address || !base::is_aligned(*address, page_size)) {
+    if (!address || !base::is_aligned(*address, memory::page_size)) {
         return;
     }
     for (const BarPiece& piece : host_.bar(bar_).pieces) {
@@ -93,7 +92,7 @@ void BarWindow::map_free(std::uint64_t address, const BarPiece& piece) {
     cuts.push_back({.offset = end});
     for (const Overlay& cut : cuts) {
         const std::uint64_t last =
-            std::min(end, base::align_down(std::max(cut.offset, first), page_size));
+            std::min(end, base::align_down(std::max(cut.offset, first), memory::page_size));
         if (last > first) {
             const auto mapped =
                 mapper_.map({address + first}, last - first, piece.host + (first - piece.offset),
@@ -104,7 +103,7 @@ void BarWindow::map_free(std::uint64_t address, const BarPiece& piece) {
                 hidden_.report(address + first);
             }
         }
-        first = std::max(first, base::align_up(cut.offset + cut.size, page_size));
+        first = std::max(first, base::align_up(cut.offset + cut.size, memory::page_size));
     }
 }
 

@@ -8,12 +8,12 @@
 
 #include "base/bits.h"
 #include "base/log.h"
+#include "memory/page.h"
 #include "passthrough/config_policy.h"
 
 namespace cupule::passthrough {
 namespace {
 
-constexpr std::uint64_t page_size = 4096;
 constexpr std::uint16_t minimum_grant = 0x3E;  // MIN_GNT and MAX_LAT
 constexpr std::uint32_t flr_capability = 1U << 28;
 
@@ -314,7 +314,7 @@ base::Result<void> PassthroughDevice::add_msix_on_msi() {
                     .table_bar = bar,
                     .table_offset = 0,
                     .pba_bar = bar,
-                    .pba_offset = page_size / 2};
+                    .pba_offset = memory::page_size / 2};
     msix_ = std::make_unique<pci::Msix>(function_, powers_.vm, msix_layout_);
     return {};
 }
@@ -334,7 +334,7 @@ base::Result<void> PassthroughDevice::add_bars() {
         }
         windows_[bar] = std::make_unique<BarWindow>(powers_.vm, *host_, bar);
         function_.add_bar(bar, {.kind = made_up ? pci::BarKind::memory_32 : host_bar.kind,
-                                .size = made_up ? page_size : host_bar.size,
+                                .size = made_up ? memory::page_size : host_bar.size,
                                 .prefetchable = host_bar.prefetchable,
                                 .handler = windows_[bar].get(),
                                 .mapper = windows_[bar].get()});

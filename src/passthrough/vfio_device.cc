@@ -12,14 +12,13 @@
 
 #include "base/bits.h"
 #include "base/log.h"
+#include "memory/page.h"
 #include "passthrough/config_image.h"
 #include "passthrough/vfio_ioctl.h"
 #include "pci/config_registers.h"
 
 namespace cupule::passthrough {
 namespace {
-
-constexpr std::uint64_t page_size = 4096;
 
 /// VFIO's numbers happen to be ours: BAR0 to BAR5, then the ROM.
 static_assert(VFIO_PCI_BAR0_REGION_INDEX == 0 && VFIO_PCI_ROM_REGION_INDEX == pci::rom_bar);
@@ -162,9 +161,9 @@ base::Result<void> VfioDevice::read_bar_layout(unsigned bar) {
 
 base::Result<void> VfioDevice::map_piece(unsigned bar, std::uint64_t offset, std::uint64_t size) {
     // VFIO offers less than a page only where it has reserved the rest of that page.
-    const std::uint64_t whole = base::align_up(size, page_size);
-    if (!base::is_aligned(offset, page_size) ||
-        !base::contains(0, base::align_up(bars_[bar].size, page_size), offset, whole)) {
+    const std::uint64_t whole = base::align_up(size, memory::page_size);
+    if (!base::is_aligned(offset, memory::page_size) ||
+        !base::contains(0, base::align_up(bars_[bar].size, memory::page_size), offset, whole)) {
         return {};
     }
     void* host = mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(),
