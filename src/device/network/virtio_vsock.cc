@@ -246,11 +246,14 @@ void VirtioVsock::connect_wanted(std::unique_ptr<backend::HostStream> stream, st
                           connections_max, port);
         return;
     }
+    const auto behind = [](std::uint32_t host_port) {
+        return std::max(base::wrapping_add(host_port, 1U), first_host_port);
+    };
     Ports ports{.host = next_port_, .guest = port};
     while (connections_.contains(ports)) {
-        ports.host = std::max(ports.host + 1, first_host_port);
+        ports.host = behind(ports.host);
     }
-    next_port_ = std::max(ports.host + 1, first_host_port);
+    next_port_ = behind(ports.host);
     auto connection = std::make_unique<VsockConnection>(
         ports, VsockConnection::Asker::host, std::move(stream), static_cast<Owner&>(*this));
     list_if_news(*connection);

@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "base/bits.h"
+
 namespace cupule::device {
 namespace {
 
@@ -37,12 +39,8 @@ void VsockConnection::hear_credit(const Header& header) {
 
 std::uint32_t VsockConnection::credit() const {
     // A guest that takes more than was sent, or shrinks its buffer, has no room (5.10.6.3).
-    const std::uint32_t in_flight = sent_ - guest_forwarded_;
+    const std::uint32_t in_flight = base::wrapping_sub(sent_, guest_forwarded_);
     return in_flight < guest_buffer_ ? guest_buffer_ - in_flight : 0;
-}
-
-std::uint32_t VsockConnection::guest_knows_free() const {
-    return buffer_bytes - (received_ - told_forwarded_);
 }
 
 bool VsockConnection::may_read() const {
@@ -100,11 +98,11 @@ VsockConnection::Verdict VsockConnection::take_shutdown(std::uint32_t flags) {
 VsockConnection::Verdict VsockConnection::take_data(const Header& header,
                                                     virtio::ChainReader& reader) {
     const bool allowed = established_ && (guest_will_not_ & will_not::send) == 0 &&
-                         header.length <= buffer_bytes - (received_ - forwarded_);
+                         header.length <= buffer_bytes - base::wrapping_sub(received_, forwarded_);
     if (!allowed) {
         return Verdict::broken;
     }
-    received_ += header.length;
+    received_ = base::wrapping_add(received_, header.length);
     if ((host_will_not_ & will_not::receive) != 0) {
         forwarded(header.length);  // perhaps sent before the guest could know
     } else if (buffer_.empty()) {
@@ -158,8 +156,10 @@ void VsockConnection::host_left() {
 }
 
 void VsockConnection::forwarded(std::size_t bytes) {
-    forwarded_ += static_cast<std::uint32_t>(bytes);
-    if (forwarded_ != told_forwarded_ && guest_knows_free() < buffer_bytes / 2) {
+    forwarded_ = base::wrapping_add(forwarded_, static_cast<std::uint32_t>(bytes));
+    // As far as the guest knows, half of the buffer is taken.
+    if (forwarded_ != told_forwarded_ &&
+        base::wrapping_sub(received_, told_forwarded_) > buffer_bytes / 2) {
         tell_credit_ = true;
     }
 }
@@ -255,7 +255,7 @@ std::optional<Header> VsockConnection::give_data(virtio::ChainWriter& data) {
     const auto got = stream_->read(std::span(pieces).first(count));
     std::optional<Header> header;
     if (got.bytes != 0) {
-        sent_ += static_cast<std::uint32_t>(got.bytes);
+        sent_ = base::wrapping_add(sent_, static_cast<std::uint32_t>(got.bytes));
         header = stamped(operation::data);
         header->length = static_cast<std::uint32_t>(got.bytes);
         ask_credit_ = credit() == 0 && !std::exchange(credit_asked_, credit() == 0);

@@ -67,7 +67,6 @@ class VsockConnection : private backend::HostStreamEvents {
     void stream_writable() override;
 
     std::uint32_t credit() const;
-    std::uint32_t guest_knows_free() const;
     bool may_read() const;
     Verdict take_data(const vsock::Header& header, virtio::ChainReader& reader);
     Verdict take_shutdown(std::uint32_t flags);
