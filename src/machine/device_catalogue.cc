@@ -24,7 +24,7 @@ constexpr auto catalogue = std::to_array<DeviceInfo>({
     {"passthru", "", "BUS/DEV/FUNC[,OPTION...]", "a PCI device of the host (VFIO)", exists},
     {"pci-gvt", "", "", "mediated Intel graphics", obsolete},
     {"uart", "9710:9900", "vuart_idx:N | BACKEND", "PCI serial port", planned},
-    {"vhost-vsock", "1af4:1053", "cid=CID", "sockets between guest and host", exists},
+    {"vhost-vsock", "1af4:1053", "cid=CID", "sockets between guest and host, by the kernel", exists},
     {"virtio-audio", "8086:8603", "", "virtio sound of older releases", planned},
     {"virtio-balloon", "1af4:1045", "[inflate=MIB][,no_deflate_on_oom][,no_reporting]", "memory balloon; gives free pages back to the host", exists},
     {"virtio-blk", "1af4:1042", "[iothread[=N[@CPU...]],][mq=N,](PATH|nodisk)[,ro][,writeback|writethru][,nocache][,discard[=N:N:N]][,sectorsize=L[/P]][,range=START/SIZE][,aio=threads|io_uring][,serial=TEXT][,bps=N[/N]][,iops=N[/N]][,transitional|legacy] | [mq=N,]vhost-user=SOCKET[,packed][,transitional|legacy]", "virtio disk; with vhost-user= another program serves it", exists},
@@ -42,6 +42,7 @@ constexpr auto catalogue = std::to_array<DeviceInfo>({
     {"virtio-net", "1af4:1041", "(user[,hostfwd=(tcp|udp):[ADDR]:PORT-[ADDR]:PORT]...|tap=NAME|unix=PATH|unix-client=PATH|vhost-user=SOCKET)[,mac=MAC][,mac_seed=TEXT][,mtu=N][,queues=N][,vhost][,bps=N[/N]][,pps=N[/N]]", "virtio network card", exists},
     {"virtio-rnd", "1af4:1044", "", "virtio entropy source", exists},
     {"virtio-rpmb", "8086:8601", "[physical_rpmb]", "virtio replay-protected storage", planned},
+    {"virtio-vsock", "1af4:1053", "cid=CID,uds=PATH", "sockets between guest and Unix sockets of the host", exists},
     {"wdt-i6300esb", "8086:25ab", "", "Intel 6300ESB watchdog", planned},
     {"xhci", "1234:1234", "BUS-PORT[.PORT...][,tablet][,log=LEVEL][,cap=apl]", "USB 3 host controller", planned},
 });

@@ -23,6 +23,7 @@ constexpr auto factories = std::to_array<Entry>({
     {"virtio-fs", make_virtio_fs},
     {"virtio-net", make_virtio_net},
     {"virtio-rnd", make_virtio_rnd},
+    {"virtio-vsock", make_virtio_vsock},
 });
 static_assert(std::ranges::is_sorted(factories, {}, &Entry::name));
 

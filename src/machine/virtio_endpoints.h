@@ -22,5 +22,8 @@ base::Result<std::unique_ptr<Endpoint>> make_virtio_net(const SlotOptions& slot,
 /// `-s N,virtio-rnd`.
 base::Result<std::unique_ptr<Endpoint>> make_virtio_rnd(const SlotOptions& slot,
                                                         const EndpointContext& context);
+/// `-s N,virtio-vsock,cid=CID,uds=PATH`.
+base::Result<std::unique_ptr<Endpoint>> make_virtio_vsock(const SlotOptions& slot,
+                                                          const EndpointContext& context);
 
 }  // namespace cupule::machine
