@@ -23,9 +23,17 @@ constexpr std::uint64_t front_end_net_features =
     device::net::feature::ctrl_mac_addr | device::net::feature::ctrl_guest_offloads |
     device::net::feature::mac | device::net::feature::status | device::net::feature::mtu;
 
+/// What of a device is a front end's.
+struct Share {
+    std::uint64_t hidden_features = 0;
+    std::uint16_t queues = 1;
+    std::uint16_t queues_in_one = 1;
+    bool has_config = true;
+};
+
 /// Runs until a signal comes.
-base::Result<void> serve(virtio::Device& device, std::uint64_t hidden, std::uint16_t queues,
-                         bool has_config, const std::string& socket, int signals) {
+base::Result<void> serve(virtio::Device& device, const Share& share, const std::string& socket,
+                         int signals) {
     CUPULE_TRY_ASSIGN(const auto loop, event::EventLoop::create());
     event::Monitor monitor;
     event::Monitor signal_monitor;
@@ -35,9 +43,10 @@ base::Result<void> serve(virtio::Device& device, std::uint64_t hidden, std::uint
                       vhost_user::BackEndServer::create({.device = device,
                                                          .loop = *loop,
                                                          .monitor = monitor,
-                                                         .hidden_features = hidden,
-                                                         .queues = queues,
-                                                         .has_config = has_config},
+                                                         .hidden_features = share.hidden_features,
+                                                         .queues = share.queues,
+                                                         .queues_in_one = share.queues_in_one,
+                                                         .has_config = share.has_config},
                                                         socket));
     base::log_info("serving {} at '{}'", device.id().name, socket);
     loop->run();
@@ -47,7 +56,7 @@ base::Result<void> serve(virtio::Device& device, std::uint64_t hidden, std::uint
 base::Result<void> serve_disk(const ServeOptions& options, int signals) {
     CUPULE_TRY_ASSIGN(const auto disk, backend::parse_block_options(options.options));
     CUPULE_TRY_ASSIGN(auto parts, machine::make_disk(disk, "user", "CUPULE-USER", options.poll_ns));
-    return serve(*parts.device, 0, static_cast<std::uint16_t>(disk.queues), true, options.socket,
+    return serve(*parts.device, {.queues = static_cast<std::uint16_t>(disk.queues)}, options.socket,
                  signals);
 }
 
@@ -56,7 +65,12 @@ base::Result<void> serve_card(const ServeOptions& options, int signals) {
     // Front ends show their own address.
     CUPULE_TRY_ASSIGN(auto parts, machine::NetParts::make(
                                       card, card.mac.value_or(backend::MacAddress{}), "user"));
-    return serve(*parts.device, front_end_net_features, 2, false, options.socket, signals);
+    return serve(*parts.device,
+                 {.hidden_features = front_end_net_features,
+                  .queues = static_cast<std::uint16_t>(2 * card.queues),
+                  .queues_in_one = 2,
+                  .has_config = false},
+                 options.socket, signals);
 }
 
 }  // namespace

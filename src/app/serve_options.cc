@@ -81,10 +81,8 @@ base::Result<void> check_device(const ServeOptions& options) {
                           options.device);
     }
     CUPULE_TRY_ASSIGN(const auto net, backend::parse_net_options(options.options));
-    if (net.vhost || net.queues > 1 || net.kind == backend::NetKind::vhost_user) {
-        return base::fail(
-            "a card that is served has one queue pair and neither vhost nor "
-            "vhost-user");
+    if (net.vhost || net.kind == backend::NetKind::vhost_user) {
+        return base::fail("a card that is served has neither vhost nor vhost-user");
     }
     return {};
 }

@@ -140,8 +140,9 @@ base::Result<void> parse_word(std::string_view word, NetOptions& options) {
         CUPULE_TRY_ASSIGN(options.mtu, ranged(key, value, 68, 65'535));
     } else if (key == "queues") {
         CUPULE_TRY_ASSIGN(options.queues, ranged(key, value, 1, net_queues_max));
-        if (options.queues > 1 && options.kind != NetKind::tap) {
-            return base::fail("queues={}: only a tap has more than one", value);
+        if (options.queues > 1 && options.kind != NetKind::tap &&
+            options.kind != NetKind::vhost_user) {
+            return base::fail("queues={}: only tap and vhost-user have more than one", value);
         }
     } else if (key == "bps") {
         return parse_rate(key, value, options.limit.bytes_per_s, options.limit.bytes_burst);

@@ -36,7 +36,7 @@ struct NetOptions {
     std::string mac_seed{};
     /// 0: not told to the guest.
     std::uint16_t mtu = 0;
-    /// Queue pairs; only a tap has more than one.
+    /// Queue pairs; only a tap and a vhost-user back end have more than one.
     std::uint16_t queues = 1;
     /// For each direction by itself; `operations` are frames.
     RateLimit limit{};

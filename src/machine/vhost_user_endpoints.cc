@@ -133,23 +133,30 @@ base::Result<std::unique_ptr<Endpoint>> make_vhost_user_net(const SlotOptions& s
                                                             const backend::MacAddress& mac,
                                                             const EndpointContext& context) {
     namespace net = device::net;
-    const net::Configuration shown{.mac = net::pack(mac), .mtu = options.mtu};
+    const bool several = options.queues > 1;
+    const net::Configuration shown{
+        .mac = net::pack(mac), .pairs = options.queues, .mtu = options.mtu};
     std::vector<std::uint8_t> config(net::config::bytes);
     for (std::size_t i = 0; i < config.size(); ++i) {
         config[i] = static_cast<std::uint8_t>(net::read(shown, i, 1));
     }
     const std::uint64_t offloads = net::offload_features(
         {.checksum = true, .tso4 = true, .tso6 = true, .tso_ecn = true, .uso = true});
-    return make(slot, context,
-                {.id = {.name = "virtio-net", .type = 1, .pci_class = 0x020000},
-                 .path = options.name,
-                 .features_passed = offloads | net::feature::mrg_rxbuf,
-                 .features_own = net::feature::mac | net::feature::status |
-                                 (options.mtu != 0 ? net::feature::mtu : 0),
-                 .queues = queues_of(2, net_queue_size_max),
-                 .config = std::move(config),
-                 .link_status_at = net::config::status},
-                virtio::PciTransportModel::modern);
+    return make(
+        slot, context,
+        {.id = {.name = "virtio-net", .type = 1, .pci_class = 0x020000},
+         .path = options.name,
+         .features_passed = offloads | net::feature::mrg_rxbuf | (several ? net::feature::mq : 0),
+         .features_own = net::feature::mac | net::feature::status |
+                         (options.mtu != 0 ? net::feature::mtu : 0) |
+                         (several ? net::feature::ctrl_vq : 0),
+         .queues =
+             queues_of(2 * std::size_t{options.queues} + (several ? 1 : 0), net_queue_size_max),
+         .has_pair_control = several,
+         .queues_in_one = 2,
+         .config = std::move(config),
+         .link_status_at = net::config::status},
+        virtio::PciTransportModel::modern);
 }
 
 base::Result<std::unique_ptr<Endpoint>> make_virtio_fs(const SlotOptions& slot,

@@ -14,9 +14,8 @@ namespace {
 
 constexpr unsigned send_timeout_ms = 1000;
 /// Ring features that need more than this back end does.
-constexpr std::uint64_t never_offered = virtio::feature::access_platform |
-                                        virtio::feature::ring_reset |
-                                        virtio::feature::notification_data;
+constexpr std::uint64_t never_offered =
+    virtio::feature::access_platform | virtio::feature::notification_data;
 
 }  // namespace
 

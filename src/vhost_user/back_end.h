@@ -29,6 +29,8 @@ struct BackEndPowers {
     std::uint64_t hidden_features = 0;
     /// How many of the device's queues a front end may use, from the first one on.
     std::uint16_t queues = 1;
+    /// How many of them front ends count as one: two of a network card's, which are a pair.
+    std::uint16_t queues_in_one = 1;
     /// Whether front ends ask for the configuration space.
     bool has_config = true;
 };
@@ -36,8 +38,8 @@ struct BackEndPowers {
 /// The back end of vhost-user for one front end: serves its rings with a virtio device of ours.
 ///
 /// Models: MQ, REPLY_ACK, BACKEND_REQ (news of the configuration), CONFIG, INFLIGHT_SHMFD for split
-/// rings, RESET_DEVICE; rings that start, stop and change their descriptors one by one; RAM that
-/// is replaced while rings run.
+/// rings, RESET_DEVICE, RING_RESET; rings that start, stop and change their descriptors one by one;
+/// RAM that is replaced while rings run.
 /// Leaves out: migration (dirty log, postcopy), IOMMU, rings without a kick descriptor (polling),
 /// in-band notifications, memory slots, STATUS.
 ///

@@ -71,7 +71,7 @@ base::Result<void> BackEnd::dispatch(Message& message) {
         case Request::set_protocol_features:
             return set_protocol_features(message.get<std::uint64_t>());
         case Request::get_queue_num:
-            return reply(message, std::uint64_t{rings_.size()});
+            return reply(message, std::uint64_t{rings_.size() / powers_.queues_in_one});
         case Request::set_owner:
         case Request::reset_owner:  // deprecated: best ignored
             return {};

@@ -23,8 +23,7 @@ constexpr std::uint64_t protocol_wanted = protocol_feature::mq | protocol_featur
 /// Never a driver's: they belong to the protocol, to the transport, or need an IOMMU.
 constexpr std::uint64_t not_for_drivers =
     has_protocol_features | log_all | virtio::feature::access_platform |
-    virtio::feature::ring_reset | virtio::feature::notification_data |
-    virtio::feature::notif_config_data;
+    virtio::feature::notification_data | virtio::feature::notif_config_data;
 
 /// More requests than this without an end are no news.
 constexpr unsigned news_max = 16;
@@ -206,7 +205,7 @@ base::Result<void> FrontEnd::send_file(Request request, std::uint16_t ring, int 
     return tell(std::move(message));
 }
 
-base::Result<void> FrontEnd::start_ring(const virtio::RunningQueue& queue) {
+base::Result<void> FrontEnd::start_ring(const virtio::RunningQueue& queue, bool enabled) {
     begin();
     const std::uint16_t index = queue.index;
     const virtio::QueueGeometry& at = queue.queue.geometry();
@@ -228,10 +227,16 @@ base::Result<void> FrontEnd::start_ring(const virtio::RunningQueue& queue) {
                                               .log = 0})));
     CUPULE_TRY(send_file(Request::set_vring_call, index, queue.call_fd));
     CUPULE_TRY(send_file(Request::set_vring_kick, index, queue.kick_fd));
+    return enabled ? enable_ring(index, true) : base::Result<void>{};
+}
+
+base::Result<void> FrontEnd::enable_ring(std::uint16_t index, bool enabled) {
     if ((raw_features_ & has_protocol_features) == 0) {
         return {};
     }
-    return tell(make_message(Request::set_vring_enable, VringState{.index = index, .number = 1}));
+    begin();
+    return tell(make_message(Request::set_vring_enable,
+                             VringState{.index = index, .number = enabled ? 1U : 0U}));
 }
 
 base::Result<std::uint32_t> FrontEnd::stop_ring(std::uint16_t index) {

@@ -31,7 +31,7 @@ class FrontEnd {
     bool has(std::uint64_t protocol_feature) const {
         return (protocol_features_ & protocol_feature) != 0;
     }
-    /// How many queues it serves; nothing where it does not say.
+    /// How many queues it serves, of a network card pairs; nothing where it does not say.
     std::optional<std::uint64_t> queues() const { return queues_; }
 
     /// `size` bytes of the configuration space from its start.
@@ -54,8 +54,11 @@ class FrontEnd {
     };
     /// Gives it features, inflight area and memory.
     base::Result<void> set_up(const Start& start);
-    /// Starts a ring at the queue's position.
-    base::Result<void> start_ring(const virtio::RunningQueue& queue);
+    /// Starts a ring at the queue's position; one that is not enabled waits for `enable_ring`.
+    base::Result<void> start_ring(const virtio::RunningQueue& queue, bool enabled = true);
+    /// A ring that is not enabled stands still. All of them run where the back end has no protocol
+    /// features.
+    base::Result<void> enable_ring(std::uint16_t index, bool enabled);
     /// Stops it: the back end has ended what it took. GET_VRING_BASE's answer.
     base::Result<std::uint32_t> stop_ring(std::uint16_t index);
     /// Waits until the back end has taken all that was said.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "device/network/virtio_net_registers.h"
 #include "vhost_user/vring_base.h"
 #include "virtio/features.h"
 #include "virtio/queue_position.h"
@@ -55,9 +56,10 @@ base::Result<void> FrontEndDevice::check(const FrontEnd& back_end) const {
     if (spec_.back_end_config_bytes != 0 && !back_end.has(protocol_feature::config)) {
         return base::fail("the back end has no configuration space for {}", spec_.id.name);
     }
-    if (back_end.queues().value_or(spec_.queues.size()) < spec_.queues.size()) {
+    const std::size_t queues = back_end_queues() / spec_.queues_in_one;
+    if (back_end.queues().value_or(queues) < queues) {
         return base::fail("the back end serves {} queues, {} are wanted", *back_end.queues(),
-                          spec_.queues.size());
+                          queues);
     }
     return {};
 }
@@ -211,9 +213,19 @@ base::Result<void> FrontEndDevice::activate(std::uint64_t negotiated,
                                             virtio::DeviceEvents& events) {
     negotiated_ = negotiated;
     events_ = &events;
-    queues_ = std::move(queues);
     given_up_ = false;
     begun_ = false;
+    enabled_queues_ = spec_.has_pair_control ? 2 : static_cast<std::uint16_t>(back_end_queues());
+    for (virtio::RunningQueue& queue : queues) {
+        if (spec_.has_pair_control && queue.index == control_index()) {
+            if (auto started = start_control(std::move(queue)); !started) {
+                queues_.clear();
+                return started;
+            }
+        } else {
+            queues_.push_back(std::move(queue));
+        }
+    }
     if (back_end_ != nullptr) {
         if (const auto started = start_rings(); !started) {
             lost(started.error());
@@ -232,7 +244,7 @@ base::Result<void> FrontEndDevice::prepare_inflight() {
     for (const virtio::RunningQueue& queue : queues_) {
         entries = std::max(entries, queue.queue.geometry().size);
     }
-    const auto count = static_cast<std::uint16_t>(spec_.queues.size());
+    const auto count = static_cast<std::uint16_t>(back_end_queues());
     CUPULE_TRY_ASSIGN(auto made, back_end_->make_inflight(count, entries));
     inflight_ = std::move(made);
     return {};
@@ -250,7 +262,7 @@ base::Result<void> FrontEndDevice::start_rings() {
         if (again) {
             virtio::move_to(queue, powers_.memory, negotiated_, position_in_ring(queue));
         }
-        CUPULE_TRY(back_end_->start_ring(queue));
+        CUPULE_TRY(back_end_->start_ring(queue, enabled(queue.index)));
     }
     CUPULE_TRY(back_end_->settle());
     for (const virtio::RunningQueue& queue : queues_) {
@@ -271,35 +283,100 @@ virtio::QueuePosition FrontEndDevice::position_in_ring(const virtio::RunningQueu
 }
 
 std::vector<virtio::RunningQueue> FrontEndDevice::deactivate() {
-    const bool packed = (negotiated_ & virtio::feature::ring_packed) != 0;
     for (virtio::RunningQueue& queue : queues_) {
-        virtio::QueuePosition at = queue.queue.position();
-        if (!packed) {
-            at = position_in_ring(queue);
-        }
-        if (back_end_ != nullptr && !given_up_) {
-            const auto base = back_end_->stop_ring(queue.index);
-            if (!base) {
-                given_up_ = true;  // a driver that goes on finds out; most reset the device now
-                lost(base.error());
-            } else {
-                at = position_of(*base, packed);
-                at.next_used =
-                    packed ? at.next_used : virtio::split_indices(queue.queue, powers_.memory).used;
-            }
-        }
-        virtio::move_to(queue, powers_.memory, negotiated_, at);
+        put_at(queue);
+    }
+    if (control_ != nullptr) {
+        queues_.push_back(std::exchange(control_, nullptr)->take());
     }
     events_ = nullptr;
     begun_ = false;
     return std::exchange(queues_, {});
 }
 
-std::optional<virtio::RunningQueue> FrontEndDevice::stop_queue(std::uint16_t /*index*/) {
-    return std::nullopt;  // RING_RESET is not offered
+/// Stops the ring; the queue is then where the back end left it.
+void FrontEndDevice::put_at(virtio::RunningQueue& queue) {
+    const bool packed = queue.queue.packed();
+    virtio::QueuePosition at = packed ? queue.queue.position() : position_in_ring(queue);
+    if (back_end_ != nullptr && !given_up_) {
+        const auto base = back_end_->stop_ring(queue.index);
+        if (!base) {
+            given_up_ = true;  // a driver that goes on finds out; most reset the device now
+            lost(base.error());
+        } else {
+            at = position_of(*base, packed);
+            at.next_used =
+                packed ? at.next_used : virtio::split_indices(queue.queue, powers_.memory).used;
+        }
+    }
+    virtio::move_to(queue, powers_.memory, negotiated_, at);
 }
 
-void FrontEndDevice::start_queue(virtio::RunningQueue /*queue*/) {}
+std::optional<virtio::RunningQueue> FrontEndDevice::stop_queue(std::uint16_t index) {
+    if (control_ != nullptr && index == control_index()) {
+        return std::exchange(control_, nullptr)->take();
+    }
+    const auto found = std::ranges::find(queues_, index, &virtio::RunningQueue::index);
+    if (found == queues_.end()) {
+        return std::nullopt;
+    }
+    put_at(*found);
+    std::optional<virtio::RunningQueue> queue = std::move(*found);
+    queues_.erase(found);
+    return queue;
+}
+
+void FrontEndDevice::start_queue(virtio::RunningQueue queue) {
+    if (spec_.has_pair_control && queue.index == control_index()) {
+        if (const auto started = start_control(std::move(queue)); !started) {
+            base::log_error("{}: the control queue cannot run: {}", spec_.id.name,
+                            started.error().message);
+        }
+        return;
+    }
+    queues_.push_back(std::move(queue));
+    if (back_end_ == nullptr || given_up_) {
+        return;
+    }
+    const virtio::RunningQueue& kept = queues_.back();
+    if (const auto started = back_end_->start_ring(kept, enabled(kept.index)); !started) {
+        lost(started.error());
+        return;
+    }
+    base::signal_eventfd(kept.kick_fd);
+}
+
+// The control queue of a network card.
+
+/// It stands behind the pairs that the driver knows of (Virtio 1.3, 5.1.2).
+std::uint16_t FrontEndDevice::control_index() const {
+    const bool all = (negotiated_ & device::net::feature::mq) != 0;
+    return static_cast<std::uint16_t>(all ? back_end_queues() : 2);
+}
+
+std::size_t FrontEndDevice::back_end_queues() const {
+    return spec_.queues.size() - (spec_.has_pair_control ? 1 : 0);
+}
+
+base::Result<void> FrontEndDevice::start_control(virtio::RunningQueue queue) {
+    const auto pairs = static_cast<std::uint16_t>(control_index() / 2);
+    CUPULE_TRY_ASSIGN(
+        control_, PairControl::create(std::move(queue), pairs, powers_.loop, powers_.monitor,
+                                      *events_, [this](std::uint16_t count) { set_pairs(count); }));
+    return {};
+}
+
+void FrontEndDevice::set_pairs(std::uint16_t pairs) {
+    enabled_queues_ = static_cast<std::uint16_t>(2 * pairs);
+    for (const virtio::RunningQueue& queue : queues_) {
+        if (back_end_ == nullptr || given_up_) {
+            return;  // the next back end hears it at its start
+        }
+        if (const auto told = back_end_->enable_ring(queue.index, enabled(queue.index)); !told) {
+            lost(told.error());
+        }
+    }
+}
 
 void FrontEndDevice::reset() {
     inflight_.reset();

@@ -9,6 +9,7 @@
 #include "event/event_loop.h"
 #include "memory/guest_memory.h"
 #include "vhost_user/front_end.h"
+#include "vhost_user/pair_control.h"
 #include "virtio/device.h"
 
 // A virtio device that another process serves over vhost-user.
@@ -16,7 +17,7 @@
 // Models: any type of device whose configuration space the back end has (CONFIG) or the front end
 // knows by itself; news of the configuration; a back end that ends and comes back while the driver
 // runs: requests under way go on through the inflight area, the driver sees a delay.
-// Leaves out: queue reset, the IOMMU, migration; going on with packed rings, which are therefore
+// Leaves out: the IOMMU, migration; going on with packed rings, which are therefore
 // offered only where they are asked for.
 namespace cupule::vhost_user {
 
@@ -33,6 +34,10 @@ struct FrontEndSpec {
     /// lost: the inflight area is for split ones here.
     bool packed = false;
     std::vector<virtio::QueueLimits> queues{};
+    /// The last of `queues` is the control queue of a network card, which this end serves.
+    bool has_pair_control = false;
+    /// How many queues the back end counts as one.
+    std::uint16_t queues_in_one = 1;
     /// Bytes of the configuration space that are the back end's; 0: all of it is `config`.
     std::uint32_t back_end_config_bytes = 0;
     /// The configuration space as this end knows it.
@@ -94,6 +99,12 @@ class FrontEndDevice : public virtio::Device {
     void connect_again();
     void hear_back_channel();
     void show_link(bool up);
+    std::uint16_t control_index() const;
+    std::size_t back_end_queues() const;
+    base::Result<void> start_control(virtio::RunningQueue queue);
+    void set_pairs(std::uint16_t pairs);
+    bool enabled(std::uint16_t queue) const { return queue < enabled_queues_; }
+    void put_at(virtio::RunningQueue& queue);
     virtio::QueuePosition position_in_ring(const virtio::RunningQueue& queue) const;
 
     const FrontEndSpec spec_;
@@ -110,6 +121,9 @@ class FrontEndDevice : public virtio::Device {
     virtio::DeviceEvents* events_ = nullptr;
     std::uint64_t negotiated_ = 0;
     std::vector<virtio::RunningQueue> queues_;
+    std::unique_ptr<PairControl> control_;
+    /// From the first one on.
+    std::uint16_t enabled_queues_ = 0;
     /// A back end has run these queues, or does.
     bool begun_ = false;
     /// The driver was told that it must reset the device.

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "device/storage/virtio_blk.h"
+#include "testing/no_device.h"
 #include "testing/virtio_driver.h"
 #include "testing/virtio_pci_bench.h"
 #include "vhost_user/back_end_server.h"
@@ -23,6 +24,7 @@
 namespace cupule::vhost_user {
 namespace {
 
+using testing::NoDevice;
 using testing::VirtioDriver;
 using testing::VirtioPciBench;
 using virtio::feature::version_1;
@@ -179,25 +181,6 @@ class ServerProcess {
     pid_t pid_ = -1;
 };
 
-/// What the bench has until there is a connection, for which it has the memory.
-class NoDevice : public virtio::Device {
-  public:
-    virtio::DeviceId id() const override { return {.name = "none", .type = 42}; }
-    std::uint64_t features() const override { return version_1; }
-    std::span<const virtio::QueueLimits> queues() const override { return {}; }
-    std::uint64_t read_config(std::uint64_t, unsigned) override { return 0; }
-    void write_config(std::uint64_t, unsigned, std::uint64_t) override {}
-    base::Result<void> activate(std::uint64_t, std::vector<virtio::RunningQueue>,
-                                virtio::DeviceEvents&) override {
-        return {};
-    }
-    std::vector<virtio::RunningQueue> deactivate() override { return {}; }
-    std::optional<virtio::RunningQueue> stop_queue(std::uint16_t) override { return std::nullopt; }
-    void start_queue(virtio::RunningQueue) override {}
-    void reset() override {}
-    void visit(snapshot::Visitor&) override {}
-};
-
 #ifdef __has_feature
 constexpr bool under_thread_sanitizer = __has_feature(thread_sanitizer);
 #else
@@ -348,6 +331,37 @@ TEST_F(VhostUserTest, TheConfigurationIsTheBackEnds) {
     EXPECT_TRUE(until([&] { return bench_->read(device_offset, 8) == 0; }));
     EXPECT_TRUE(
         until([&] { return bench_->read(virtio::pci_layout::common::config_generation, 1) == 1; }));
+}
+
+TEST_F(VhostUserTest, OneRingIsResetWhileTheOtherRuns) {
+    Server server(*shared_, socket_, 2);
+    server.start();
+    plug_in(2);
+    namespace common = virtio::pci_layout::common;
+    for (const std::uint64_t ring : {std::uint64_t{0}, virtio::feature::ring_packed}) {
+        const std::uint64_t features = version_1 | virtio::feature::ring_reset | ring;
+        drive(features | base::bit(12), 2);
+        for (std::uint64_t token = 0; token < 5; ++token) {
+            submit(token, token, true, 1);
+        }
+        ASSERT_TRUE(collect(5, 1));
+        bench_->write(common::queue_select, 2, 1);
+        bench_->write(common::queue_reset, 2, 1);
+        EXPECT_EQ(bench_->read(common::queue_reset, 2), 0U);
+        EXPECT_EQ(bench_->read(common::queue_enable, 2), 0U);
+        submit(0, 7, true, 0);
+        ASSERT_TRUE(collect(1, 0));
+        // Elsewhere, and from its beginning.
+        const VirtioDriver::Options options{.features = features, .size = 32, .base = {0x20'0000}};
+        drivers_[1] = std::make_unique<VirtioDriver>(*bench_->memory, options);
+        bench_->set_queue(1, drivers_[1]->geometry());
+        for (std::uint64_t token = 0; token < 5; ++token) {
+            submit(token, token, true, 1);
+        }
+        ASSERT_TRUE(collect(5, 1));
+        EXPECT_EQ(bench_->status(), 0x0F);
+        bench_->set_status(0);
+    }
 }
 
 TEST_F(VhostUserTest, FrontEndsComeOneAfterAnother) {

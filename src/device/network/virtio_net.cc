@@ -118,8 +118,14 @@ base::Result<void> VirtioNet::start(virtio::RunningQueue queue) {
     if (!known) {
         return {};  // a queue that means nothing without what was not negotiated: never served
     }
-    return queue.index % 2 == 0 ? pairs_[pair]->start_receive(std::move(queue))
-                                : pairs_[pair]->start_transmit(std::move(queue));
+    if (queue.index % 2 == 1) {
+        return pairs_[pair]->start_transmit(std::move(queue));
+    }
+    // Over vhost-user the control queue is the front end's, which stops and starts rings instead.
+    if (!negotiated(feature::ctrl_vq)) {
+        pairs_[pair]->set_attached(true);
+    }
+    return pairs_[pair]->start_receive(std::move(queue));
 }
 
 std::vector<virtio::RunningQueue> VirtioNet::deactivate() {
@@ -160,6 +166,9 @@ std::optional<virtio::RunningQueue> VirtioNet::stop_queue(std::uint16_t index) {
     const std::size_t pair = index / 2;
     if (pair >= pairs_.size()) {
         return std::nullopt;
+    }
+    if (index % 2 == 0 && pair != 0 && !negotiated(feature::ctrl_vq)) {
+        pairs_[pair]->set_attached(false);
     }
     return index % 2 == 0 ? pairs_[pair]->stop_receive() : pairs_[pair]->stop_transmit();
 }
