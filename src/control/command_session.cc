@@ -114,6 +114,9 @@ std::string CommandSession::run(std::string_view command, std::string_view argum
         result = commands_.resume();
     } else if (command == "query") {
         answer["state"] = commands_.state() == RunState::running ? "running" : "suspended";
+        if (arguments == "statistics") {
+            answer["statistics"] = commands_.statistics();
+        }
     } else {
         ignore(fmt::format("the unknown command '{}'", command.substr(0, 40)));
         return {};

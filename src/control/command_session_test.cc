@@ -42,6 +42,12 @@ TEST_F(CommandSessionTest, QueryTellsRunningFromSuspended) {
     EXPECT_EQ(send(R"({"command":"query"})"), "{\"ack\":0,\"state\":\"suspended\"}\n");
 }
 
+TEST_F(CommandSessionTest, QueryTellsStatisticsWhereTheyAreAskedFor) {
+    EXPECT_EQ(send(R"({"command":"query","arguments":"statistics"})"),
+              R"({"ack":0,"state":"running","statistics":["a \"line\"","another"]})"
+              "\n");
+}
+
 TEST_F(CommandSessionTest, ARefusalIsMinusOne) {
     commands_.refuses = true;
     EXPECT_EQ(send(R"({"command":"destroy"})"), refused_);

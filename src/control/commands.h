@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 
@@ -16,6 +17,8 @@ class Commands {
   public:
     virtual ~Commands() = default;
     virtual RunState state() const = 0;
+    /// What the machine and its devices have done so far: a line each.
+    virtual std::vector<std::string> statistics() const = 0;
     /// Presses the power button: the guest decides what follows. A paused machine runs on first.
     virtual base::Result<void> stop() = 0;
     /// Ends the machine without asking the guest.

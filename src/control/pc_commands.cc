@@ -6,6 +6,10 @@ RunState PcCommands::state() const {
     return pc_.at_rest() ? RunState::suspended : RunState::running;
 }
 
+std::vector<std::string> PcCommands::statistics() const {
+    return pc_.statistics();
+}
+
 base::Result<void> PcCommands::stop() {
     pc_.press_power_button();
     return {};

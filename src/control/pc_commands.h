@@ -12,6 +12,7 @@ class PcCommands : public Commands {
     PcCommands(machine::Pc& pc, bool may_destroy) : pc_(pc), may_destroy_(may_destroy) {}
 
     RunState state() const override;
+    std::vector<std::string> statistics() const override;
     base::Result<void> stop() override;
     base::Result<void> destroy() override;
     base::Result<void> reset() override;

@@ -232,10 +232,14 @@ void Pc::watch_interrupts() {
     }
 }
 
+std::vector<std::string> Pc::statistics() const {
+    std::vector<std::string> lines = wiring_->pci->statistics();
+    lines.insert(lines.begin(), fmt::format("{} exits to cupule", vm_->request_count()));
+    return lines;
+}
+
 void Pc::log_statistics() const {
-    base::log(base::LogLevel::notice, "{}: {} exits to cupule", options_.name,
-              vm_->request_count());
-    for (const std::string& line : wiring_->pci->statistics()) {
+    for (const std::string& line : statistics()) {
         base::log(base::LogLevel::notice, "{}: {}", options_.name, line);
     }
 }

@@ -69,6 +69,8 @@ class Pc : public LifeCycle::Control {
     /// as long as the copy takes.
     void release_images();
 
+    /// What the machine and its devices have done so far: a line each.
+    std::vector<std::string> statistics() const;
     /// A drive that had no disk gets one; see PciDevices::insert_disk.
     base::Result<void> insert_disk(unsigned slot, const std::string& path);
 

@@ -1,4 +1,6 @@
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "base/text.h"
 #include "device/platform/virtio_balloon.h"
@@ -16,10 +18,18 @@ class BalloonEndpoint : public VirtioEndpoint {
   public:
     explicit BalloonEndpoint(hypervisor::Vm& vm) : VirtioEndpoint(vm) {}
     ~BalloonEndpoint() override { transport.reset(); }
+    std::vector<std::string> statistics() const override {
+        const std::string text = balloon->statistics_text();
+        return text.empty() ? std::vector<std::string>{} : std::vector{text};
+    }
+
     std::unique_ptr<event::Worker> worker;
+    device::VirtioBalloon* balloon = nullptr;
 };
 
-/// `[inflate=MIB][,no_deflate_on_oom][,no_reporting]`.
+constexpr std::uint64_t statistics_s_max = 3600;
+
+/// `[inflate=MIB][,stats=SECONDS][,no_deflate_on_oom][,no_reporting]`.
 base::Result<device::VirtioBalloonSpec> parse(std::string_view text, std::uint64_t memory_bytes) {
     device::VirtioBalloonSpec spec;
     while (!text.empty()) {
@@ -35,9 +45,17 @@ base::Result<device::VirtioBalloonSpec> parse(std::string_view text, std::uint64
                 return base::fail("{} is not a number of MiB from 0 to {}", word, most);
             }
             spec.target_pages = static_cast<std::uint32_t>(*value * mib / page_bytes);
+        } else if (word.starts_with("stats=")) {
+            const auto value = base::to_number<std::uint64_t>(base::cut(word, '=').second);
+            if (!value || *value < 1 || *value > statistics_s_max) {
+                return base::fail("{} is not a number of seconds from 1 to {}", word,
+                                  statistics_s_max);
+            }
+            spec.statistics_period_ns = *value * event::ns_per_s;
         } else {
             return base::fail(
-                "the option '{}' is not known; there are: inflate=MIB, no_deflate_on_oom, "
+                "the option '{}' is not known; there are: inflate=MIB, stats=SECONDS, "
+                "no_deflate_on_oom, "
                 "no_reporting",
                 word);
         }
@@ -57,9 +75,10 @@ base::Result<std::unique_ptr<Endpoint>> make_virtio_balloon(const SlotOptions& s
     // The host shows 15 bytes: "balloon 31:7".
     CUPULE_TRY_ASSIGN(endpoint->worker, event::Worker::create(fmt::format(
                                             "balloon {}:{}", slot.slot, slot.function)));
-    CUPULE_TRY(endpoint->connect(
-        std::make_unique<device::VirtioBalloon>(*spec, context.memory, *endpoint->worker),
-        context));
+    auto balloon =
+        std::make_unique<device::VirtioBalloon>(*spec, context.memory, *endpoint->worker);
+    endpoint->balloon = balloon.get();
+    CUPULE_TRY(endpoint->connect(std::move(balloon), context));
     return endpoint;
 }
 

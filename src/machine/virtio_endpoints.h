@@ -7,7 +7,7 @@ namespace cupule::machine {
 /// `-s N,vhost-vsock,cid=CID`.
 base::Result<std::unique_ptr<Endpoint>> make_vhost_vsock(const SlotOptions& slot,
                                                          const EndpointContext& context);
-/// `-s N,virtio-balloon[,inflate=MIB][,no_deflate_on_oom][,no_reporting]`.
+/// `-s N,virtio-balloon[,inflate=MIB][,stats=SECONDS][,no_deflate_on_oom][,no_reporting]`.
 base::Result<std::unique_ptr<Endpoint>> make_virtio_balloon(const SlotOptions& slot,
                                                             const EndpointContext& context);
 /// `-s N,virtio-blk,PATH[,OPTION...]`.

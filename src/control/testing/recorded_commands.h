@@ -11,6 +11,7 @@ namespace cupule::control::testing {
 class RecordedCommands : public Commands {
   public:
     RunState state() const override { return state_now; }
+    std::vector<std::string> statistics() const override { return {"a \"line\"", "another"}; }
     base::Result<void> stop() override { return note("stop"); }
     base::Result<void> destroy() override { return note("destroy"); }
     base::Result<void> reset() override { return note("reset"); }

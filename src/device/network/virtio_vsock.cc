@@ -184,7 +184,7 @@ void VirtioVsock::take(const virtio::Chain& chain) {
 void VirtioVsock::take_for(const Header& header, virtio::ChainReader data) {
     const Ports ports{.host = header.target_port, .guest = header.source_port};
     const auto found = connections_.find(ports);
-    const bool ours = header.target_cid == host_cid && header.type == stream;
+    const bool ours = header.target_cid == host_cid && header.type == type_stream;
     if (ours && found != connections_.end()) {
         VsockConnection& connection = *found->second;
         const Verdict verdict = connection.take(header, data);
@@ -326,7 +326,7 @@ std::uint32_t VirtioVsock::fill(const virtio::Chain& chain) {
         resets_.pop_front();
         return write_packet(chain, {.source_port = ports.host,
                                     .target_port = ports.guest,
-                                    .type = stream,
+                                    .type = type_stream,
                                     .operation = operation::reset});
     }
     VsockConnection& connection = *news_.front();

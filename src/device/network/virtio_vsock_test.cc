@@ -114,7 +114,7 @@ class VirtioVsockTest : public ::testing::TestWithParam<std::uint64_t> {
                  .source_port = port_,
                  .target_port = peer_,
                  .length = static_cast<std::uint32_t>(data.size()),
-                 .type = vsock::stream,
+                 .type = vsock::type_stream,
                  .operation = what,
                  .flags = flags,
                  .buffer_bytes = guest_buffer_,
@@ -166,7 +166,7 @@ TEST_P(VirtioVsockTest, AGuestReachesAProgramAndBytesGoBothWays) {
     EXPECT_EQ(answer.header.operation, operation::response);
     EXPECT_EQ(answer.header.source_port, 80U);
     EXPECT_EQ(answer.header.target_port, 1000U);
-    EXPECT_EQ(answer.header.type, vsock::stream);
+    EXPECT_EQ(answer.header.type, vsock::type_stream);
     EXPECT_EQ(answer.header.buffer_bytes, VsockConnection::buffer_bytes);
     say(operation::data, "to the host");
     give();
@@ -414,13 +414,13 @@ TEST_P(VirtioVsockTest, PacketsOfOthersAreDroppedAndThoseToOthersReset) {
                   .target_cid = vsock::host_cid,
                   .source_port = 1,
                   .target_port = 80,
-                  .type = vsock::stream,
+                  .type = vsock::type_stream,
                   .operation = operation::request};
     say_all(header);
     header = {.source_cid = guest_cid | 1ULL << 32,
               .target_cid = vsock::host_cid,
               .target_port = 80,
-              .type = vsock::stream,
+              .type = vsock::type_stream,
               .operation = operation::request};
     say_all(header);
     give();
@@ -443,7 +443,7 @@ TEST_P(VirtioVsockTest, ALengthBeyondThePacketIsDropped) {
                   .source_port = port_,
                   .target_port = peer_,
                   .length = 5,
-                  .type = vsock::stream,
+                  .type = vsock::type_stream,
                   .operation = operation::data,
                   .buffer_bytes = guest_buffer};
     say_all(header, "1234");

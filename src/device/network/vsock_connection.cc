@@ -217,7 +217,7 @@ Header VsockConnection::stamped(std::uint16_t operation, std::uint32_t flags) {
     tell_credit_ = false;
     return {.source_port = ports_.host,
             .target_port = ports_.guest,
-            .type = stream,
+            .type = type_stream,
             .operation = operation,
             .flags = flags,
             .buffer_bytes = buffer_bytes,

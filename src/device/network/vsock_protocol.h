@@ -24,7 +24,7 @@ struct __attribute__((packed)) Header {
 };
 static_assert(sizeof(Header) == 44);
 
-inline constexpr std::uint16_t stream = 1;  // VIRTIO_VSOCK_TYPE_STREAM
+inline constexpr std::uint16_t type_stream = 1;  // VIRTIO_VSOCK_TYPE_STREAM
 
 namespace operation {
 inline constexpr std::uint16_t request = 1;         // VIRTIO_VSOCK_OP_REQUEST

@@ -10,6 +10,7 @@ namespace cupule::device {
 namespace {
 
 namespace feature {
+constexpr std::uint64_t stats_vq = base::bit(1);        // VIRTIO_BALLOON_F_STATS_VQ
 constexpr std::uint64_t deflate_on_oom = base::bit(2);  // VIRTIO_BALLOON_F_DEFLATE_ON_OOM
 constexpr std::uint64_t page_reporting = base::bit(5);  // VIRTIO_BALLOON_F_PAGE_REPORTING
 }  // namespace feature
@@ -20,6 +21,7 @@ constexpr std::uint64_t actual = 4;
 constexpr std::uint64_t bytes = 8;
 }  // namespace config
 
+constexpr std::uint16_t statistics_queue = 2;
 constexpr std::uint64_t page_bytes = 4096;  // the balloon's, whatever pages the guest has
 
 }  // namespace
@@ -31,11 +33,15 @@ VirtioBalloon::VirtioBalloon(const VirtioBalloonSpec& spec, const memory::GuestM
         Service& service = i == 0 ? inflating_ : i == 1 ? deflating_ : reporting_;
         servers_[i] = std::make_unique<virtio::QueueServer>(worker, service);
     }
+    if (spec_.statistics_period_ns != 0) {
+        statistics_ = std::make_unique<BalloonStatistics>(worker, spec_.statistics_period_ns);
+    }
 }
 
 std::uint64_t VirtioBalloon::features() const {
     return virtio::feature::ring_engine | (spec_.deflate_on_oom ? feature::deflate_on_oom : 0) |
-           (spec_.free_page_reporting ? feature::page_reporting : 0);
+           (spec_.free_page_reporting ? feature::page_reporting : 0) |
+           (statistics_ ? feature::stats_vq : 0);
 }
 
 std::uint64_t VirtioBalloon::read_config(std::uint64_t offset, unsigned size) {
@@ -52,13 +58,24 @@ void VirtioBalloon::write_config(std::uint64_t offset, unsigned size, std::uint6
     }
 }
 
-base::Result<void> VirtioBalloon::activate(std::uint64_t /*negotiated*/,
+/// The queue behind the first two, where it was negotiated (5.5.2).
+bool VirtioBalloon::is_statistics(std::uint16_t index) const {
+    return statistics_negotiated_ && index == statistics_queue;
+}
+
+base::Result<void> VirtioBalloon::start(virtio::RunningQueue queue) {
+    const std::uint16_t index = queue.index;
+    return is_statistics(index) ? statistics_->start(std::move(queue), *events_)
+                                : servers_[index]->start(std::move(queue), *events_);
+}
+
+base::Result<void> VirtioBalloon::activate(std::uint64_t negotiated,
                                            std::vector<virtio::RunningQueue> queues,
                                            virtio::DeviceEvents& events) {
     events_ = &events;
+    statistics_negotiated_ = (negotiated & feature::stats_vq) != 0;
     for (virtio::RunningQueue& queue : queues) {
-        const std::uint16_t index = queue.index;
-        if (auto result = servers_[index]->start(std::move(queue), events); !result) {
+        if (auto result = start(std::move(queue)); !result) {
             static_cast<void>(deactivate());
             return result;
         }
@@ -73,18 +90,27 @@ std::vector<virtio::RunningQueue> VirtioBalloon::deactivate() {
             back.push_back(std::move(*queue));
         }
     }
+    if (auto queue = statistics_ ? statistics_->stop() : std::nullopt) {
+        back.push_back(std::move(*queue));
+    }
     events_ = nullptr;
     return back;
 }
 
 std::optional<virtio::RunningQueue> VirtioBalloon::stop_queue(std::uint16_t index) {
-    return servers_[index]->stop();
+    return is_statistics(index) ? statistics_->stop() : servers_[index]->stop();
 }
 
 void VirtioBalloon::start_queue(virtio::RunningQueue queue) {
-    const std::uint16_t index = queue.index;
-    if (const auto result = servers_[index]->start(std::move(queue), *events_); !result) {
+    if (const auto result = start(std::move(queue)); !result) {
         base::log_error("virtio-balloon: the queue cannot run: {}", result.error().message);
+    }
+}
+
+void VirtioBalloon::reset() {
+    state_ = {};
+    if (statistics_) {
+        statistics_->forget();
     }
 }
 

@@ -3,9 +3,11 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/log.h"
+#include "device/platform/balloon_statistics.h"
 #include "event/worker.h"
 #include "memory/guest_memory.h"
 #include "virtio/device.h"
@@ -13,9 +15,9 @@
 
 // virtio memory balloon (Virtio 1.3, 5.5, "traditional").
 //
-// Models: inflating, deflating, DEFLATE_ON_OOM, PAGE_REPORTING (free pages go back to the host as
-// the guest finds them).
-// Leaves out: STATS_VQ, FREE_PAGE_HINT, PAGE_POISON, MUST_TELL_HOST.
+// Models: inflating, deflating, DEFLATE_ON_OOM, STATS_VQ, PAGE_REPORTING (free pages go back to the
+// host as the guest finds them).
+// Leaves out: FREE_PAGE_HINT, PAGE_POISON, MUST_TELL_HOST.
 // Differs on purpose: the reporting queue is found at the index of Linux and QEMU (queues that were
 // not negotiated are not counted) and at that of the specification.
 namespace cupule::device {
@@ -26,6 +28,8 @@ struct VirtioBalloonSpec {
     /// The guest may take pages back rather than kill a process.
     bool deflate_on_oom = true;
     bool free_page_reporting = true;
+    /// How often the guest says how it is with its memory; 0: never.
+    std::uint64_t statistics_period_ns = 0;
 };
 
 class VirtioBalloon : public virtio::Device {
@@ -49,13 +53,15 @@ class VirtioBalloon : public virtio::Device {
     std::vector<virtio::RunningQueue> deactivate() override;
     std::optional<virtio::RunningQueue> stop_queue(std::uint16_t index) override;
     void start_queue(virtio::RunningQueue queue) override;
-    void reset() override { state_ = {}; }
+    void reset() override;
     void visit(snapshot::Visitor& visitor) override;
 
     /// Asks the guest for another size.
     void set_target(std::uint32_t pages);
     /// What the driver says it has given up.
     std::uint32_t actual_pages() const { return state_.actual_pages; }
+    /// What the guest last said of its memory; empty: nothing. Any thread.
+    std::string statistics_text() const { return statistics_ ? statistics_->to_text() : ""; }
 
   private:
     /// One kind of request, bound to the balloon.
@@ -76,6 +82,9 @@ class VirtioBalloon : public virtio::Device {
         std::uint32_t actual_pages = 0;
     };
 
+    base::Result<void> start(virtio::RunningQueue queue);
+    bool is_statistics(std::uint16_t index) const;
+
     // On the worker.
     void inflate(const virtio::Chain& chain);
     void deflate(const virtio::Chain& chain);
@@ -94,6 +103,7 @@ class VirtioBalloon : public virtio::Device {
     const memory::GuestMemory& memory_;
     std::uint32_t target_pages_;
     State state_;
+    bool statistics_negotiated_ = false;
     virtio::DeviceEvents* events_ = nullptr;
     base::GuestFault bad_page_{"virtio-balloon", "a page outside RAM"};
     bool failure_told_ = false;
@@ -101,6 +111,7 @@ class VirtioBalloon : public virtio::Device {
     Service deflating_{*this, &VirtioBalloon::deflate};
     Service reporting_{*this, &VirtioBalloon::take_reported};
     std::array<std::unique_ptr<virtio::QueueServer>, queue_count> servers_;
+    std::unique_ptr<BalloonStatistics> statistics_;
 };
 
 }  // namespace cupule::device

@@ -130,9 +130,53 @@ TEST_P(VirtioBalloonTest, ReportedPagesGoBackFromEitherIndex) {
     }
 }
 
+TEST_P(VirtioBalloonTest, TheGuestSaysHowItIsWithItsMemoryEachPeriod) {
+    create({.statistics_period_ns = 1'000'000});
+    start(base::bit(1) | base::bit(5), 5);
+    EXPECT_EQ(balloon_->statistics_text(), "");
+    // Three figures, one nobody knows, and a piece of one.
+    struct __attribute__((packed)) Figure {
+        std::uint16_t tag;
+        std::uint64_t value;
+    };
+    std::array<Figure, 5> figures{
+        {{4, 100ULL << 20}, {5, 240ULL << 20}, {3, 77}, {0xFFFF, 1}, {0, 1ULL << 20}}};
+    ASSERT_TRUE(bench_->memory->write({numbers_at}, std::as_bytes(std::span(figures))));
+    request(2, {.address = {numbers_at}, .length = 4 * 10 + 5});
+    EXPECT_EQ(balloon_->statistics_text(),
+              "the guest's memory: total 240 MiB, free 100 MiB, minor faults 77");
+    figures[0].value = 50ULL << 20;
+    ASSERT_TRUE(bench_->memory->write({numbers_at}, std::as_bytes(std::span(figures))));
+    request(2, {.address = {numbers_at}, .length = 20});
+    EXPECT_EQ(balloon_->statistics_text(), "the guest's memory: total 240 MiB, free 50 MiB");
+    // Reporting has the next queue.
+    ASSERT_TRUE(bench_->memory->fill({pages_at}, std::byte{7}, 4096));
+    request(3, {.address = {pages_at}, .length = 4096, .writable = true});
+    EXPECT_EQ(bench_->memory->load<std::uint8_t>({pages_at}), 0);
+    bench_->set_status(0);
+    EXPECT_EQ(balloon_->statistics_text(), "");
+}
+
+TEST_P(VirtioBalloonTest, TheStatisticsBufferIsKeptForThePeriodAndComesBackAtAReset) {
+    create({.statistics_period_ns = ~std::uint64_t{0} >> 2});
+    start(base::bit(1), 3);
+    const VirtioDriver::Buffer buffer{.address = {numbers_at}, .length = 10};
+    ASSERT_TRUE(drivers_[2]->submit(std::span(&buffer, 1), 1));
+    ASSERT_TRUE(drivers_[2]->publish());
+    bench_->notify(2);
+    const auto said = [&] { return !balloon_->statistics_text().empty(); };
+    for (int i = 0; !said() && i < failure_ms; ++i) {
+        poll(nullptr, 0, 1);
+    }
+    EXPECT_TRUE(said());
+    EXPECT_FALSE(drivers_[2]->collect());
+    bench_->set_status(0);
+    EXPECT_EQ(bench_->status(), 0U);
+}
+
 TEST_P(VirtioBalloonTest, OffersWhatItWasMadeFor) {
     create({.deflate_on_oom = false, .free_page_reporting = false});
-    EXPECT_EQ(bench_->offered() & (base::bit(2) | base::bit(5)), 0U);
+    EXPECT_EQ(bench_->offered() & (base::bit(1) | base::bit(2) | base::bit(5)), 0U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Rings, VirtioBalloonTest,
