@@ -209,6 +209,29 @@ TEST(PcWindows, SeesItsSignedDriversVendorOnDisksAndNotElsewhere) {
     }
 }
 
+TEST(PcVirtio, ModernTransitionalAndLegacyDevicesHaveTheirIds) {
+    VmOptions options = PcBench::default_options();
+    const auto add = [&](std::uint8_t slot, const char* device, const char* words) {
+        options.slots.push_back({.slot = slot, .device = device, .options = words});
+    };
+    add(3, "virtio-rnd", "");
+    add(4, "virtio-rnd", "transitional");
+    add(5, "virtio-balloon", "inflate=1,legacy,no_reporting");
+    add(6, "virtio-console", "file:p=/dev/null,transitional");
+    PcBench bench(options);
+    ASSERT_EQ(bench.error(), "");
+    bench.run({[&] {
+        const auto id = [&](std::uint64_t slot) {
+            bench.vm().write_port(0xCF8, 4, 0x8000'0000 | slot << 11);
+            return bench.vm().read_port(0xCFC, 4);
+        };
+        EXPECT_EQ(id(3), 0x1044'1AF4U);
+        EXPECT_EQ(id(4), 0x1005'1AF4U);
+        EXPECT_EQ(id(5), 0x1002'1AF4U);
+        EXPECT_EQ(id(6), 0x1003'1AF4U);
+    }});
+}
+
 TEST(PcErrors, TwoDevicesInOneSlotAreNamed) {
     const std::string error = error_with([](VmOptions& options) {
         options.slots.push_back({.slot = 1, .device = "amd_hostbridge", .options = {}});

@@ -55,8 +55,7 @@ base::Result<device::VirtioBalloonSpec> parse(std::string_view text, std::uint64
         } else {
             return base::fail(
                 "the option '{}' is not known; there are: inflate=MIB, stats=SECONDS, "
-                "no_deflate_on_oom, "
-                "no_reporting",
+                "no_deflate_on_oom, no_reporting, transitional, legacy",
                 word);
         }
     }
@@ -67,7 +66,9 @@ base::Result<device::VirtioBalloonSpec> parse(std::string_view text, std::uint64
 
 base::Result<std::unique_ptr<Endpoint>> make_virtio_balloon(const SlotOptions& slot,
                                                             const EndpointContext& context) {
-    const auto spec = parse(slot.options, context.memory.size());
+    std::string words = slot.options;
+    const virtio::PciTransportModel model = take_transport_model(words, true);
+    const auto spec = parse(words, context.memory.size());
     if (!spec) {
         return std::unexpected(spec.error().in(place_of(slot)));
     }
@@ -78,7 +79,7 @@ base::Result<std::unique_ptr<Endpoint>> make_virtio_balloon(const SlotOptions& s
     auto balloon =
         std::make_unique<device::VirtioBalloon>(*spec, context.memory, *endpoint->worker);
     endpoint->balloon = balloon.get();
-    CUPULE_TRY(endpoint->connect(std::move(balloon), context));
+    CUPULE_TRY(endpoint->connect(std::move(balloon), context, model));
     return endpoint;
 }
 

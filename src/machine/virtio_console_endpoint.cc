@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -74,7 +75,9 @@ class ConsoleEndpoint : public VirtioEndpoint {
 
 base::Result<std::unique_ptr<Endpoint>> make_virtio_console(const SlotOptions& slot,
                                                             const EndpointContext& context) {
-    const auto options = backend::parse_console_ports(slot.options);
+    std::string words = slot.options;
+    const virtio::PciTransportModel model = take_transport_model(words);
+    const auto options = backend::parse_console_ports(words);
     if (!options) {
         return std::unexpected(options.error().in(place_of(slot)));
     }
@@ -92,7 +95,7 @@ base::Result<std::unique_ptr<Endpoint>> make_virtio_console(const SlotOptions& s
     }
     auto console = std::make_unique<device::VirtioConsole>(ports, *endpoint->worker);
     device::VirtioConsole& device = *console;
-    CUPULE_TRY(endpoint->connect(std::move(console), context));
+    CUPULE_TRY(endpoint->connect(std::move(console), context, model));
     if (terminal && isatty(STDIN_FILENO) == 1) {
         CUPULE_TRY(endpoint->follow_size(device));
     }

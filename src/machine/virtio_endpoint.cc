@@ -58,18 +58,19 @@ std::vector<std::string> VirtioEndpoint::statistics() const {
     return lines;
 }
 
-virtio::PciTransportModel take_transport_model(std::string& options) {
+virtio::PciTransportModel take_transport_model(std::string& options, bool first_too) {
     auto model = virtio::PciTransportModel::modern;
     std::string others;
+    unsigned kept = 0;
     // The first word is the back end's name, whatever it reads.
     const std::vector<std::string_view> words = base::split(options, ',');
     for (const std::string_view word : words) {
         const bool is_first = word.data() == words.front().data();
-        if (!is_first && (word == "transitional" || word == "legacy")) {
+        if ((!is_first || first_too) && (word == "transitional" || word == "legacy")) {
             model = word == "legacy" ? virtio::PciTransportModel::legacy
                                      : virtio::PciTransportModel::transitional;
         } else {
-            others += is_first ? "" : ",";
+            others += kept++ == 0 ? "" : ",";
             others += word;
         }
     }

@@ -42,8 +42,8 @@ class VirtioEndpoint : public Endpoint {
 };
 
 /// Takes the words `transitional` and `legacy` out of a device's options, wherever they stand
-/// behind a comma; the last one holds.
-virtio::PciTransportModel take_transport_model(std::string& options);
+/// behind a comma; the last one holds. `first_too`: the first word is no back end's name.
+virtio::PciTransportModel take_transport_model(std::string& options, bool first_too = false);
 
 /// The subsystem vendor of a virtio device by its type: what Windows' signed drivers look for where
 /// the guest is Windows and there is such a driver, as in acrn-dm.

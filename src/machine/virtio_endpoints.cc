@@ -1,5 +1,6 @@
 #include "machine/virtio_endpoints.h"
 
+#include <string>
 #include <utility>
 
 #include "backend/entropy_source.h"
@@ -34,13 +35,15 @@ base::Result<std::unique_ptr<WorkerEndpoint>> with_worker(const SlotOptions& slo
 
 base::Result<std::unique_ptr<Endpoint>> make_virtio_rnd(const SlotOptions& slot,
                                                         const EndpointContext& context) {
-    if (!slot.options.empty()) {
-        return base::fail("{}: the option '{}' is not known; the device takes none here",
-                          place_of(slot), slot.options);
+    std::string others = slot.options;
+    const virtio::PciTransportModel model = take_transport_model(others, true);
+    if (!others.empty()) {
+        return base::fail("{}: the option '{}' is not known; there are: transitional, legacy",
+                          place_of(slot), others);
     }
     CUPULE_TRY_ASSIGN(auto endpoint, with_worker(slot, context));
     CUPULE_TRY(endpoint->connect(
-        std::make_unique<device::VirtioRnd>(endpoint->entropy, *endpoint->worker), context));
+        std::make_unique<device::VirtioRnd>(endpoint->entropy, *endpoint->worker), context, model));
     return endpoint;
 }
 
