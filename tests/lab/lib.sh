@@ -86,4 +86,7 @@ status_of() {
 # shown NAME: what a failed case should show of a guest.
 shown() { tail -n 15 "$scratch/$1" "$scratch/$1.err" && false; }
 
+# ended NAME STATUS: the guest's run ended well; if not, the end of its output tells how far it came.
+ended() { same 0 "$2" || shown "$1"; }
+
 finish() { exit $((failures > 0)); }
