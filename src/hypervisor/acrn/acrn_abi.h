@@ -54,6 +54,14 @@ struct RootPortArguments {
     std::uint32_t ptm_offset = 0;
 };
 
+/// Memory between virtual machines: a name stands in the arguments. Serial ports: their number.
+inline constexpr std::uint16_t shared_memory_vendor = 0x1AF4;
+inline constexpr std::uint16_t shared_memory_device = 0x1110;
+inline constexpr std::size_t shared_memory_name_size = 32;
+inline constexpr unsigned shared_memory_bar = 2;
+inline constexpr std::uint16_t serial_vendor = 0x9710;
+inline constexpr std::uint16_t serial_device = 0x9900;
+
 /// Where the answer of a request stands in it, whatever its type.
 inline constexpr std::size_t value_offset =
     offsetof(acrn_io_request, reqs) + offsetof(acrn_mmio_request, value);
