@@ -1,5 +1,10 @@
 #include "app/hsm_command.h"
 
+#include <pthread.h>
+
+#include <csignal>
+#include <memory>
+#include <thread>
 #include <utility>
 
 #include "app/exit_codes.h"
@@ -7,14 +12,55 @@
 #include "app/service_signals.h"
 #include "base/file_descriptor.h"
 #include "base/log.h"
+#include "event/event_loop.h"
 #include "hsm/cuse_service.h"
+#include "hsm/vfio_host_devices.h"
 #include "hypervisor/kvm/kvm_vm.h"
+#include "passthrough/acpi_device.h"
 
 namespace cupule::app {
 namespace {
 
+/// An event loop with a thread of its own, for what few events the devices of guests have.
+class LoopThread {
+  public:
+    explicit LoopThread(std::unique_ptr<event::EventLoop> loop)
+        : loop_(std::move(loop)), thread_([this] {
+              sigset_t all;
+              sigfillset(&all);
+              pthread_sigmask(SIG_SETMASK, &all, nullptr);
+              pthread_setname_np(pthread_self(), "hsm devices");
+              loop_->run();
+          }) {}
+    ~LoopThread() {
+        loop_->stop();
+        thread_.join();
+    }
+    LoopThread(const LoopThread&) = delete;
+    LoopThread& operator=(const LoopThread&) = delete;
+    event::EventLoop& loop() { return *loop_; }
+
+  private:
+    std::unique_ptr<event::EventLoop> loop_;
+    std::thread thread_;
+};
+
+hsm::DeviceParts device_parts(event::EventLoop& loop) {
+    return {.make_host_devices =
+                [](hypervisor::Vm& vm) { return std::make_unique<hsm::VfioHostDevices>(vm); },
+            .map_host_memory = [](std::uint64_t base,
+                                  std::uint64_t size) -> base::Result<passthrough::HostMapping> {
+                CUPULE_TRY_ASSIGN(const auto map, passthrough::read_host_memory_map());
+                CUPULE_TRY(passthrough::check_memory_range(base, size, map));
+                return passthrough::HostMapping::map(base, size);
+            },
+            .loop = &loop};
+}
+
 base::Result<void> serve(const HsmOptions& options) {
     CUPULE_TRY_ASSIGN(const base::FileDescriptor signals, take_end_signals());
+    CUPULE_TRY_ASSIGN(auto loop, event::EventLoop::create());
+    LoopThread devices(std::move(loop));
     hsm::ServiceParts parts{
         .make_vm =
             [](const hypervisor::VmSpec& spec) -> base::Result<std::unique_ptr<hypervisor::Vm>> {
@@ -23,6 +69,7 @@ base::Result<void> serve(const HsmOptions& options) {
             return vm;
         },
         .cpus = {},
+        .devices = device_parts(devices.loop()),
     };
     const HostCpus host = HostCpus::read();
     for (const PinnedCpu& cpu : host.cpus()) {

@@ -258,5 +258,33 @@ TEST_F(AcrnClient, ARealTimeVmPollsForItsAnswers) {
     EXPECT_FALSE(guest().running());
 }
 
+TEST_F(AcrnClient, DevicesAreAssignedByTheServicesCalls) {
+    make();
+    hypervisor::DeviceAssigner* const assigner = vm_->device_assigner();
+    ASSERT_NE(assigner, nullptr);
+    const hypervisor::HypervisorRootPort port{.guest = {.bus = 0, .device = 5, .function = 0},
+                                              .host = {.bus = 0, .device = 0x1C, .function = 0},
+                                              .secondary_bus = 1,
+                                              .max_payload = 1,
+                                              .time_offset = 0x150};
+    ASSERT_TRUE(assigner->create(port));
+    const auto twice = assigner->create(port);
+    ASSERT_FALSE(twice);
+    EXPECT_NE(twice.error().message.find("8086:9d14 for 00:05.0"), std::string::npos);
+    const auto missing = assigner->assign({.guest = {.bus = 1}, .host = {.bus = 2}});
+    ASSERT_FALSE(missing);
+    EXPECT_EQ(missing.error().code, ENODEV);
+    EXPECT_NE(missing.error().message.find("the host's 02:00.0 as 01:00.0"), std::string::npos);
+    EXPECT_FALSE(assigner->connect_intx({.gsi = {16}, .host_gsi = 16}));
+    EXPECT_FALSE(assigner->assign_memory({.name = "mmio", .guest = {0x1000}, .size = 0x1000}));
+    ASSERT_TRUE(vm_->start(machine_, machine_));
+    EXPECT_EQ(guest().read_memory(0xE000'0000 | 5 << 15, 4), 0x9D14'8086U);
+    EXPECT_EQ(guest().read_memory(0xE000'0019 | 5 << 15, 1), 1U);
+    vm_->pause();
+    assigner->destroy(port);
+    ASSERT_TRUE(vm_->reset());
+    EXPECT_TRUE(assigner->create(port)) << "it has gone, so it can come again";
+}
+
 }  // namespace
 }  // namespace cupule::hsm

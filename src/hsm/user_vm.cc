@@ -78,18 +78,20 @@ base::Result<std::shared_ptr<UserVm>> UserVm::create(
     CUPULE_TRY_ASSIGN(auto vm, service.make_vm(spec));
     creation.vmid = claim->id();
     creation.vcpu_num = static_cast<std::uint16_t>(spec.vcpus);
-    return std::shared_ptr<UserVm>(
-        new UserVm(std::move(claim), std::move(vm), std::move(page), spec.vcpus, creation.vm_flag));
+    return std::shared_ptr<UserVm>(new UserVm(service, std::move(claim), std::move(vm),
+                                              std::move(page), spec.vcpus, creation.vm_flag));
 }
 
-UserVm::UserVm(std::unique_ptr<VmRegistry::Claim> claim, std::unique_ptr<hypervisor::Vm> vm,
-               std::unique_ptr<ClientPage> page, unsigned vcpus, std::uint64_t flags)
+UserVm::UserVm(ServiceParts& service, std::unique_ptr<VmRegistry::Claim> claim,
+               std::unique_ptr<hypervisor::Vm> vm, std::unique_ptr<ClientPage> page, unsigned vcpus,
+               std::uint64_t flags)
     : claim_(std::move(claim)),
       realtime_((flags & hypervisor::acrn::vm_flag_realtime) != 0),
       vm_(std::move(vm)),
       requests_(std::move(page), vcpus,
                 (flags & hypervisor::acrn::vm_flag_completion_polling) != 0),
-      eventfds_(*vm_) {}
+      eventfds_(*vm_),
+      devices_(service.devices, *vm_, vcpus) {}
 
 UserVm::~UserVm() {
     stop();
@@ -144,6 +146,7 @@ int UserVm::reset() {
         return -EINVAL;
     }
     requests_.free_all();
+    devices_.reset();
     pci_address_ = 0;
     ready_to_power_off_ = false;
     phase_ = Phase::created;
@@ -153,11 +156,6 @@ int UserVm::reset() {
 int UserVm::check_destroy() {
     event::MutexLock lock(life_);
     return phase_ == Phase::paused ? 0 : -EPERM;
-}
-
-bool UserVm::is_created() {
-    event::MutexLock lock(life_);
-    return phase_ == Phase::created;
 }
 
 int UserVm::set_vcpu_regs(const acrn_vcpu_regs& regs) {
@@ -204,8 +202,9 @@ int UserVm::map_ram(const acrn_vm_memmap& segment, const ClientProcess& caller) 
         base::log_warning("VM {}: {}", id(), result.error().message);
         return -EINVAL;
     }
+    std::byte* const host = (*range)->data();
     memory_.push_back(std::move(*range));
-    return 0;
+    return devices_.add_ram({.base = {segment.user_vm_pa}, .size = segment.len, .host = host});
 }
 
 int UserVm::set_irqline(std::uint64_t argument) {
@@ -246,7 +245,7 @@ void UserVm::handle(io::IoRequest& request) {
     if (request.kind == io::IoKind::port && handle_pci_ports(request)) {
         return;
     }
-    if (!eventfds_.handle(request)) {
+    if (!devices_.handle(request) && !eventfds_.handle(request)) {
         requests_.handle(request);
     }
 }

@@ -12,6 +12,7 @@
 #include "hsm/client_process.h"
 #include "hsm/eventfd_clients.h"
 #include "hsm/request_slots.h"
+#include "hsm/vm_devices.h"
 #include "hsm/vm_registry.h"
 #include "hypervisor/vm.h"
 
@@ -29,6 +30,7 @@ struct ServiceParts {
     std::function<base::Result<std::unique_ptr<hypervisor::Vm>>(const hypervisor::VmSpec&)> make_vm;
     std::vector<PhysicalCpu> cpus;
     VmRegistry registry{};
+    DeviceParts devices{};
 };
 
 /// A User VM as the ACRN hypervisor keeps one: its state machine (created, running, paused), its
@@ -51,10 +53,20 @@ class UserVm : private io::IoClient, private hypervisor::VmEvents {
     void stop() CUPULE_EXCLUDES(life_);
     /// Whether DESTROY_VM is allowed: EPERM unless paused.
     int check_destroy() CUPULE_EXCLUDES(life_);
-    /// Made or reset, and not started since: when devices change hands.
-    bool is_created() CUPULE_EXCLUDES(life_);
     int set_vcpu_regs(const acrn_vcpu_regs& regs) CUPULE_EXCLUDES(life_);
     int map_ram(const acrn_vm_memmap& segment, const ClientProcess& caller) CUPULE_EXCLUDES(life_);
+    /// Devices come to a VM that was made or reset and not started since, and go from one that is
+    /// paused, too; else `refusal`. `change` calls VmDevices.
+    template <class Change>
+    int add_device(int refusal, Change change) CUPULE_EXCLUDES(life_) {
+        event::MutexLock lock(life_);
+        return phase_ == Phase::created ? change(devices_) : refusal;
+    }
+    template <class Change>
+    int remove_device(int refusal, Change change) CUPULE_EXCLUDES(life_) {
+        event::MutexLock lock(life_);
+        return phase_ != Phase::running ? change(devices_) : refusal;
+    }
     int set_irqline(std::uint64_t argument);
     int inject_msi(const acrn_msi_entry& entry);
 
@@ -65,8 +77,9 @@ class UserVm : private io::IoClient, private hypervisor::VmEvents {
   private:
     enum class Phase : std::uint8_t { created, running, paused };
 
-    UserVm(std::unique_ptr<VmRegistry::Claim> claim, std::unique_ptr<hypervisor::Vm> vm,
-           std::unique_ptr<ClientPage> page, unsigned vcpus, std::uint64_t flags);
+    UserVm(ServiceParts& service, std::unique_ptr<VmRegistry::Claim> claim,
+           std::unique_ptr<hypervisor::Vm> vm, std::unique_ptr<ClientPage> page, unsigned vcpus,
+           std::uint64_t flags);
 
     void handle(io::IoRequest& request) override;
     bool handle_pci_ports(io::IoRequest& request);
@@ -81,6 +94,8 @@ class UserVm : private io::IoClient, private hypervisor::VmEvents {
     const std::unique_ptr<hypervisor::Vm> vm_;
     RequestSlots requests_;
     EventfdClients eventfds_;
+    /// Changed under `life_`, used by processors while they run.
+    VmDevices devices_;
     /// What the guest last wrote to port 0xCF8.
     std::atomic<std::uint32_t> pci_address_{0};
     /// A real-time VM may be paused only when its guest has said that it goes.

@@ -48,8 +48,25 @@ int set_vcpu_regs(UserVm& vm, std::uint64_t argument, const ClientProcess& calle
 
 int set_memseg(UserVm& vm, std::uint64_t argument, const ClientProcess& caller) {
     return with<acrn_vm_memmap>(argument, caller, [&](const acrn_vm_memmap& segment) {
-        // Ranges of the host's physical memory are not for a process to give away.
-        return segment.type == ACRN_MEMMAP_RAM ? vm.map_ram(segment, caller) : -EINVAL;
+        switch (segment.type) {
+            case ACRN_MEMMAP_RAM:
+                return vm.map_ram(segment, caller);
+            case ACRN_MEMMAP_MMIO:
+                return vm.add_device(
+                    -EPERM, [&](VmDevices& devices) { return devices.map_host_memory(segment); });
+            default:
+                return -EINVAL;
+        }
+    });
+}
+
+int unset_memseg(UserVm& vm, std::uint64_t argument, const ClientProcess& caller) {
+    return with<acrn_vm_memmap>(argument, caller, [&](const acrn_vm_memmap& segment) {
+        if (segment.type != ACRN_MEMMAP_MMIO) {
+            return -EINVAL;
+        }
+        return vm.remove_device(
+            -EPERM, [&](VmDevices& devices) { return devices.unmap_host_memory(segment); });
     });
 }
 
@@ -85,28 +102,45 @@ int cpu_state(std::uint64_t argument, const ClientProcess& caller) {
     });
 }
 
-/// For what names a device that is not there.
-template <class T>
-int no_device(std::uint64_t argument, const ClientProcess& caller, int code) {
-    return caller.load<T>(argument) ? -code : -EFAULT;
+/// A call that brings a device, or takes it away, with the T at `argument`.
+template <class T, auto Change>
+int add_device(UserVm& vm, std::uint64_t argument, const ClientProcess& caller,
+               int refusal = -EINVAL) {
+    return with<T>(argument, caller, [&](const T& value) {
+        return vm.add_device(refusal, [&](VmDevices& devices) { return (devices.*Change)(value); });
+    });
 }
 
-int assign_device(UserVm& vm, std::uint32_t request, std::uint64_t argument,
-                  const ClientProcess& caller) {
+template <class T, auto Change>
+int remove_device(UserVm& vm, std::uint64_t argument, const ClientProcess& caller,
+                  int refusal = -EINVAL) {
+    return with<T>(argument, caller, [&](const T& value) {
+        return vm.remove_device(refusal,
+                                [&](VmDevices& devices) { return (devices.*Change)(value); });
+    });
+}
+
+int change_devices(UserVm& vm, std::uint32_t request, std::uint64_t argument,
+                   const ClientProcess& caller) {
     switch (request) {
         case ACRN_IOCTL_ASSIGN_PCIDEV:
-            return no_device<acrn_pcidev>(argument, caller, vm.is_created() ? ENODEV : EINVAL);
+            return add_device<acrn_pcidev, &VmDevices::assign>(vm, argument, caller);
         case ACRN_IOCTL_DEASSIGN_PCIDEV:
-            return no_device<acrn_pcidev>(argument, caller, EINVAL);
+            return remove_device<acrn_pcidev, &VmDevices::deassign>(vm, argument, caller);
         case ACRN_IOCTL_SET_PTDEV_INTR:
+            return add_device<acrn_ptdev_irq, &VmDevices::connect_intx>(vm, argument, caller,
+                                                                        -EPERM);
         case ACRN_IOCTL_RESET_PTDEV_INTR:
-            return no_device<acrn_ptdev_irq>(argument, caller, EINVAL);
+            return remove_device<acrn_ptdev_irq, &VmDevices::disconnect_intx>(vm, argument, caller,
+                                                                              -EPERM);
         case ACRN_IOCTL_ASSIGN_MMIODEV:
+            return add_device<acrn_mmiodev, &VmDevices::assign_memory>(vm, argument, caller);
         case ACRN_IOCTL_DEASSIGN_MMIODEV:
-            return no_device<acrn_mmiodev>(argument, caller, EINVAL);
+            return remove_device<acrn_mmiodev, &VmDevices::deassign_memory>(vm, argument, caller);
         case ACRN_IOCTL_CREATE_VDEV:
+            return add_device<acrn_vdev, &VmDevices::create>(vm, argument, caller);
         case ACRN_IOCTL_DESTROY_VDEV:
-            return no_device<acrn_vdev>(argument, caller, EINVAL);
+            return remove_device<acrn_vdev, &VmDevices::destroy>(vm, argument, caller);
         default:
             return -ENOTTY;
     }
@@ -143,7 +177,7 @@ int call_vm(UserVm& vm, std::uint32_t request, std::uint64_t argument,
         case ACRN_IOCTL_SET_MEMSEG:
             return set_memseg(vm, argument, caller);
         case ACRN_IOCTL_UNSET_MEMSEG:
-            return no_device<acrn_vm_memmap>(argument, caller, EINVAL);
+            return unset_memseg(vm, argument, caller);
         case ACRN_IOCTL_PM_GET_CPU_STATE:
             return cpu_state(argument, caller);
         case ACRN_IOCTL_IOEVENTFD:
@@ -155,7 +189,7 @@ int call_vm(UserVm& vm, std::uint32_t request, std::uint64_t argument,
                 return vm.eventfds().change_interrupt(change, caller);
             });
         default:
-            return assign_device(vm, request, argument, caller);
+            return change_devices(vm, request, argument, caller);
     }
 }
 

@@ -269,10 +269,10 @@ TEST(VmSession, ThereAreNoDevicesToHandOver) {
     ASSERT_EQ(bench.create(), 0);
     acrn_pcidev pci{};
     EXPECT_EQ(bench.call_with(ACRN_IOCTL_ASSIGN_PCIDEV, pci), -ENODEV);
-    EXPECT_EQ(bench.call_with(ACRN_IOCTL_DEASSIGN_PCIDEV, pci), -EINVAL);
+    EXPECT_EQ(bench.call_with(ACRN_IOCTL_DEASSIGN_PCIDEV, pci), -ENODEV);
     acrn_ptdev_irq irq{};
-    EXPECT_EQ(bench.call_with(ACRN_IOCTL_SET_PTDEV_INTR, irq), -EINVAL);
-    EXPECT_EQ(bench.call_with(ACRN_IOCTL_RESET_PTDEV_INTR, irq), -EINVAL);
+    EXPECT_EQ(bench.call_with(ACRN_IOCTL_SET_PTDEV_INTR, irq), -EPERM);
+    EXPECT_EQ(bench.call_with(ACRN_IOCTL_RESET_PTDEV_INTR, irq), -EPERM);
     acrn_mmiodev mmio{};
     EXPECT_EQ(bench.call_with(ACRN_IOCTL_ASSIGN_MMIODEV, mmio), -EINVAL);
     EXPECT_EQ(bench.call_with(ACRN_IOCTL_DEASSIGN_MMIODEV, mmio), -EINVAL);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "hypervisor/device_assigner.h"
 #include "hypervisor/interrupt_monitor.h"
 #include "hypervisor/vcpu_state.h"
 #include "io/doorbell.h"
@@ -126,6 +127,9 @@ class Vm : public irq::InterruptController,
     /// What the hypervisor itself knows of the interrupts of passed-through devices; nullptr:
     /// nothing. The VM's.
     virtual InterruptMonitor* interrupt_monitor() { return nullptr; }
+    /// Who gives devices of the host to the guest; nullptr: not the hypervisor (the device model
+    /// does, by VFIO). The VM's.
+    virtual DeviceAssigner* device_assigner() { return nullptr; }
 };
 
 }  // namespace cupule::hypervisor

@@ -8,7 +8,9 @@
 #include "machine/passthrough_files.h"
 #include "passthrough/host_checks.h"
 #include "passthrough/software_models.h"
+#include "passthrough/sysfs_device.h"
 #include "passthrough/vfio_device.h"
+#include "pci/config_registers.h"
 
 namespace cupule::machine {
 namespace {
@@ -35,15 +37,21 @@ struct PassthroughSlots::Slot {
     std::vector<std::uint8_t> config{};
     std::vector<std::uint8_t> port_config{};
     std::optional<unsigned> group{};
+    /// As found on the host.
+    std::optional<passthrough::HostFunction> function{};
     /// An earlier run took it and could not give it back.
     bool left_behind = false;
     std::unique_ptr<passthrough::TimePort> port{};
     std::unique_ptr<passthrough::PassthroughDevice> device{};
     event::Monitor* monitor = nullptr;
+    std::unique_ptr<AssignedSlot> assigned{};
 };
 
 PassthroughSlots::PassthroughSlots(const PciDeviceContext& context, PassthroughHost host)
-    : context_(context), host_(std::move(host)), binding_(host_.root, host_.writer) {}
+    : context_(context),
+      host_(std::move(host)),
+      binding_(host_.root, host_.writer),
+      assigner_(context.vm.device_assigner()) {}
 
 PassthroughSlots::~PassthroughSlots() {
     slots_.clear();
@@ -104,6 +112,9 @@ base::Result<void> PassthroughSlots::check_host() {
     if (wanted.empty()) {
         return {};
     }
+    if (assigner_ != nullptr) {
+        return check_host_of_hypervisor();
+    }
     CUPULE_TRY_ASSIGN(const auto host, passthrough::HostTopology::read(host_.root));
     CUPULE_TRY(passthrough::check_host_functions(host, wanted));
     CUPULE_TRY(take_functions(host));
@@ -116,6 +127,78 @@ base::Result<void> PassthroughSlots::check_host() {
         slot->config = function.config;
         if (const auto* port = function.upstream ? host.find(*function.upstream) : nullptr) {
             slot->port_config = port->config;
+        }
+    }
+    return {};
+}
+
+/// The hypervisor says what it can give; here is only what it must be asked for.
+base::Result<void> PassthroughSlots::check_host_of_hypervisor() {
+    CUPULE_TRY_ASSIGN(const auto host, passthrough::HostTopology::read(host_.root));
+    for (const auto& slot : slots_) {
+        if (!slot->text.address) {
+            continue;
+        }
+        const passthrough::HostAddress& address = *slot->text.address;
+        const passthrough::HostFunction* const function = host.find(address);
+        if (function == nullptr || address.domain != 0) {
+            return base::fail("this host has no PCI device {} that ACRN could give away",
+                              address.text());
+        }
+        if (slot->text.d3hot_reset || slot->text.unsafe_interrupts) {
+            base::log_warning("{}: d3hot_reset and unsafe_interrupts are VFIO's, not ACRN's",
+                              place_of(slot->place));
+        }
+        slot->function = *function;
+        slot->config = function->config;
+        if (const auto* port = function->upstream ? host.find(*function->upstream) : nullptr) {
+            slot->port_config = port->config;
+        }
+        if (slot->text.bind && function->driver != "vfio-pci") {
+            CUPULE_TRY(keep(address));
+            CUPULE_TRY(binding_.bind(*function, passthrough::BindingTime::until_run_ends));
+        }
+    }
+    return {};
+}
+
+base::Result<std::unique_ptr<passthrough::HostDevice>> PassthroughSlots::open_host_of_hypervisor(
+    const Slot& slot) {
+    if (!slot.text.no_reset) {
+        if (const auto done = passthrough::reset_by_sysfs(*slot.function, host_.root); !done) {
+            base::log_info("{}", done.error().message);
+        }
+    }
+    CUPULE_TRY_ASSIGN(auto device, passthrough::SysfsDevice::open(*slot.function, host_.root));
+    return device;
+}
+
+/// Its INTx on the host: what the user says, else the kernel, else the firmware's register.
+void PassthroughSlots::make_assigned(Slot& slot) {
+    const unsigned said = slot.config[pci::config::interrupt_line];
+    const unsigned host_gsi = slot.text.gsi.value_or(slot.function->gsi.value_or(said));
+    slot.assigned = std::make_unique<AssignedSlot>(
+        *assigner_,
+        io::PciAddress{.bus = 0,
+                       .device = static_cast<std::uint8_t>(slot.place.slot),
+                       .function = static_cast<std::uint8_t>(slot.place.function)},
+        *slot.text.address, host_gsi, slot.device->function(), *slot.monitor);
+    if (slot.port) {
+        slot.assigned->set_port(slot.port->port().bridge(), *slot.function->upstream,
+                                slot.port_config);
+    }
+    if (!slot.text.rom_file.empty()) {
+        slot.assigned->keep_rom();
+    }
+}
+
+base::Result<void> PassthroughSlots::assign() {
+    for (const auto& slot : slots_) {
+        if (!slot->assigned) {
+            continue;
+        }
+        if (auto assigned = slot->assigned->assign(); !assigned) {
+            return std::unexpected(assigned.error().in(place_of(slot->place)));
         }
     }
     return {};
@@ -176,6 +259,9 @@ base::Result<std::unique_ptr<passthrough::HostDevice>> PassthroughSlots::open_ho
                           passthrough::SoftwareDevice::create(*slot.model, context_.memory));
         return device;
     }
+    if (assigner_ != nullptr) {
+        return open_host_of_hypervisor(slot);
+    }
     CUPULE_TRY_ASSIGN(passthrough::VfioContainer* const domain, container());
     CUPULE_TRY(add_group(*domain, *slot.group));
     // All of the guest's memory, before the device can master the bus.
@@ -222,6 +308,9 @@ base::Result<void> PassthroughSlots::add(Slot& slot, pci::Bus& root) {
         CUPULE_TRY(root.add(place.slot, place.function, slot.device->function(), *slot.monitor,
                             place.device));
         context_.parts.add("00:" + name, *slot.device, *slot.monitor);
+        if (slot.function) {
+            make_assigned(slot);
+        }
         return {};
     }
     event::Monitor& port_monitor = context_.parts.new_monitor();
@@ -233,6 +322,9 @@ base::Result<void> PassthroughSlots::add(Slot& slot, pci::Bus& root) {
     CUPULE_TRY(slot.port->port().add(0, slot.device->function(), *slot.monitor, place.device));
     context_.parts.add(name + " root port", *slot.port, port_monitor);
     context_.parts.add(name, *slot.device, *slot.monitor);
+    if (slot.function) {
+        make_assigned(slot);
+    }
     return {};
 }
 
@@ -252,7 +344,9 @@ std::optional<passthrough::TimeSource> PassthroughSlots::time_source(const Slot&
 void PassthroughSlots::connect_intx(const pci::IntxRouter& router) {
     for (const auto& slot : slots_) {
         const auto gsi = slot->device ? router.gsi_of(slot->device->function()) : std::nullopt;
-        if (gsi) {
+        if (gsi && slot->assigned) {
+            slot->assigned->set_intx(*gsi);
+        } else if (gsi) {
             event::MutexLock lock(*slot->monitor);
             slot->device->connect_intx(*gsi);
         }
@@ -318,6 +412,11 @@ base::Result<std::vector<acpi::Table>> PassthroughSlots::acpi_tables() const {
 }
 
 base::Result<void> PassthroughSlots::unmap_memory() {
+    for (const auto& slot : slots_) {
+        if (slot->assigned) {
+            slot->assigned->deassign();
+        }
+    }
     if (!container_ || !std::exchange(memory_mapped_, false)) {
         return {};
     }

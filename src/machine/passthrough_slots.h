@@ -8,6 +8,7 @@
 #include "acpi/platform.h"
 #include "acpi/table.h"
 #include "base/error.h"
+#include "machine/assigned_slot.h"
 #include "machine/pci_devices.h"
 #include "machine/vm_options.h"
 #include "passthrough/dma_domain.h"
@@ -55,6 +56,10 @@ class PassthroughSlots {
     /// The tables that `dsdt=` names.
     base::Result<std::vector<acpi::Table>> acpi_tables() const;
 
+    /// Functions that the hypervisor itself assigns come to the guest: BARs and buses have their
+    /// numbers, the VM does not run. They leave with its memory.
+    base::Result<void> assign();
+
     /// Guest RAM leaves the IOMMU while its pages are replaced (reset), and comes back. Devices do
     /// not master the bus then.
     base::Result<void> unmap_memory();
@@ -69,6 +74,10 @@ class PassthroughSlots {
     base::Result<void> add_group(passthrough::VfioContainer& domain, unsigned group);
     static base::Result<void> find_model(Slot& slot);
     base::Result<void> check_host();
+    base::Result<void> check_host_of_hypervisor();
+    base::Result<std::unique_ptr<passthrough::HostDevice>> open_host_of_hypervisor(
+        const Slot& slot);
+    void make_assigned(Slot& slot);
     base::Result<void> take_functions(const passthrough::HostTopology& host);
     /// The function goes back to its driver when this process ends.
     base::Result<void> keep(const passthrough::HostAddress& address);
@@ -84,6 +93,8 @@ class PassthroughSlots {
     /// Destroyed after the devices in it.
     std::unique_ptr<passthrough::VfioContainer> container_;
     bool memory_mapped_ = false;
+    /// nullptr: VFIO's, not the hypervisor's.
+    hypervisor::DeviceAssigner* const assigner_;
     std::uint8_t last_port_number_ = 0;
     std::vector<std::unique_ptr<Slot>> slots_;
 };

@@ -24,6 +24,41 @@ class NoReset : public io::IoHandler {
     void write(std::uint64_t, unsigned, std::uint64_t) override {}
 };
 
+/// A hypervisor that assigns devices itself, and notes what it is told.
+class AssigningVm : public hypervisor::FakeVm, public hypervisor::DeviceAssigner {
+  public:
+    using FakeVm::FakeVm;
+    hypervisor::DeviceAssigner* device_assigner() override { return assigns ? this : nullptr; }
+    base::Result<void> assign(const hypervisor::AssignedFunction& function) override {
+        if (refuses) {
+            return base::fail_errno(ENODEV, "no");
+        }
+        assigned = function;
+        log += "assign ";
+        return {};
+    }
+    void deassign(const hypervisor::AssignedFunction&) override { log += "deassign "; }
+    base::Result<void> connect_intx(const hypervisor::AssignedIntx& intx) override {
+        connected = intx;
+        log += "connect ";
+        return {};
+    }
+    void disconnect_intx(const hypervisor::AssignedIntx&) override { log += "disconnect "; }
+    base::Result<void> assign_memory(const hypervisor::AssignedMemory&) override { return {}; }
+    void deassign_memory(const hypervisor::AssignedMemory&) override {}
+    base::Result<void> create(const hypervisor::HypervisorFunction&) override {
+        log += "create ";
+        return {};
+    }
+    void destroy(const hypervisor::HypervisorFunction&) override { log += "destroy "; }
+
+    bool assigns = false;
+    bool refuses = false;
+    std::string log;
+    hypervisor::AssignedFunction assigned{};
+    hypervisor::AssignedIntx connected{};
+};
+
 class PassthroughSlotsTest : public ::testing::Test {
   protected:
     PassthroughSlotsTest() {
@@ -73,7 +108,7 @@ class PassthroughSlotsTest : public ::testing::Test {
     FakeHost host_;
     std::unique_ptr<event::EventLoop> loop_;
     std::unique_ptr<memory::GuestMemory> memory_;
-    hypervisor::FakeVm vm_{{.name = "slots", .vcpus = 1}};
+    AssigningVm vm_{{.name = "slots", .vcpus = 1}};
     io::IoDispatcher dispatcher_{1};
     irq::InterruptRouter interrupts_{vm_};
     Parts parts_;
@@ -159,6 +194,33 @@ TEST_F(PassthroughSlotsTest, WithoutAKeeperNothingIsTaken) {
     ASSERT_FALSE(refused);
     EXPECT_NE(refused.error().message.find("gives devices back"), std::string::npos);
     EXPECT_EQ(host_.driver_of(nic), "e1000e");
+}
+
+TEST_F(PassthroughSlotsTest, WhereTheHypervisorAssignsItIsToldOfPlacesAndLines) {
+    vm_.assigns = true;
+    {
+        pci::Bus root({dispatcher_.ports(), dispatcher_.mmio()});
+        const auto made = create({"00/02/0,keep_gsi,irq=19"});
+        ASSERT_TRUE(made) << made.error().message;
+        EXPECT_EQ(host_.driver_of(nic), "e1000e") << "the HSM takes it, or refuses";
+        const auto added = (*made)->add({.slot = 3, .device = "passthru", .options = {}}, root);
+        ASSERT_TRUE(added) << added.error().message;
+        vm_.refuses = true;
+        EXPECT_FALSE((*made)->assign());
+        vm_.refuses = false;
+        EXPECT_TRUE((*made)->assign());
+        EXPECT_EQ(vm_.assigned.guest, (io::PciAddress{.device = 3}));
+        EXPECT_EQ(vm_.assigned.host, (io::PciAddress{.device = 2}));
+        EXPECT_TRUE((*made)->unmap_memory());
+        EXPECT_TRUE((*made)->assign());
+        EXPECT_EQ(vm_.log, "assign deassign assign ");
+    }
+    EXPECT_EQ(vm_.log, "assign deassign assign deassign ");
+}
+
+TEST_F(PassthroughSlotsTest, WhereTheHypervisorAssignsTheDeviceMustBeThere) {
+    vm_.assigns = true;
+    EXPECT_TRUE(says({"00/17/7"}, "no PCI device 0000:00:17.7"));
 }
 
 }  // namespace

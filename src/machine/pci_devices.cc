@@ -192,7 +192,7 @@ base::Result<void> PciDevices::program() {
         impl_->lpc->program_links(impl_->intx.link_irqs());
     }
     impl_->intx.assign_interrupt_lines();
-    return {};
+    return impl_->passthrough->assign();
 }
 
 std::vector<std::string> PciDevices::statistics() const {

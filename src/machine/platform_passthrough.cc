@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "base/bits.h"
@@ -24,7 +25,9 @@ constexpr std::string_view tpm_hid = "MSFT0101";
 /// Whole pages of the host at whole pages of the guest.
 struct Window {
     std::uint64_t guest = 0;
-    HostMapping mapping;
+    /// Empty where the hypervisor itself maps it.
+    std::optional<HostMapping> mapping{};
+    hypervisor::AssignedMemory assigned{};
 };
 
 struct PassedDevice {
@@ -109,7 +112,9 @@ struct PlatformPassthrough::Impl {
         : vm(machine), host(std::move(where)), memory_size(ram) {}
     ~Impl() {
         for (const Window& window : windows) {
-            if (const auto done = vm.unmap({window.guest}); !done) {
+            if (!window.mapping) {
+                vm.device_assigner()->deassign_memory(window.assigned);
+            } else if (const auto done = vm.unmap({window.guest}); !done) {
                 base::log_warning("{}", done.error().message);
             }
         }
@@ -119,7 +124,9 @@ struct PlatformPassthrough::Impl {
 
     base::Result<void> add_acpi(const AcpiPassthroughOptions& option);
     base::Result<void> add_memory(const MmioPassthroughOptions& option);
-    base::Result<std::uint64_t> add_window(std::uint64_t base, std::uint64_t size, bool may_stay);
+    base::Result<std::uint64_t> add_window(const std::string& name, std::uint64_t base,
+                                           std::uint64_t size, bool may_stay);
+    base::Result<Window> open_window(const hypervisor::AssignedMemory& memory);
     base::Result<void> add_tpm_table(const PassedDevice& tpm);
 
     hypervisor::Vm& vm;
@@ -133,8 +140,22 @@ struct PlatformPassthrough::Impl {
     std::vector<acpi::Table> tables;
 };
 
+base::Result<Window> PlatformPassthrough::Impl::open_window(
+    const hypervisor::AssignedMemory& memory) {
+    if (hypervisor::DeviceAssigner* const assigner = vm.device_assigner()) {
+        CUPULE_TRY(assigner->assign_memory(memory));
+        return Window{.guest = memory.guest.value, .mapping = std::nullopt, .assigned = memory};
+    }
+    CUPULE_TRY_ASSIGN(HostMapping mapping,
+                      HostMapping::map(memory.host, memory.size, host.memory_path));
+    CUPULE_TRY(
+        vm.map(memory.guest, memory.size, mapping.data(), hypervisor::MemoryAccess::read_write));
+    return Window{.guest = memory.guest.value, .mapping = std::move(mapping), .assigned = memory};
+}
+
 /// Where the guest has the first byte of [base, base + size) of the host.
-base::Result<std::uint64_t> PlatformPassthrough::Impl::add_window(std::uint64_t base,
+base::Result<std::uint64_t> PlatformPassthrough::Impl::add_window(const std::string& name,
+                                                                  std::uint64_t base,
                                                                   std::uint64_t size,
                                                                   bool may_stay) {
     const std::uint64_t first = base::align_down(base, memory::page_size);
@@ -150,9 +171,9 @@ base::Result<std::uint64_t> PlatformPassthrough::Impl::add_window(std::uint64_t 
         }
         next_free += whole;
     }
-    CUPULE_TRY_ASSIGN(HostMapping mapping, HostMapping::map(first, whole, host.memory_path));
-    CUPULE_TRY(vm.map({guest}, whole, mapping.data(), hypervisor::MemoryAccess::read_write));
-    windows.push_back({.guest = guest, .mapping = std::move(mapping)});
+    CUPULE_TRY_ASSIGN(Window window,
+                      open_window({.name = name, .guest = {guest}, .host = first, .size = whole}));
+    windows.push_back(std::move(window));
     return guest + (base - first);
 }
 
@@ -174,7 +195,8 @@ base::Result<void> PlatformPassthrough::Impl::add_acpi(const AcpiPassthroughOpti
     }
     PassedDevice passed{.device = std::move(device)};
     for (const HostRange& range : passed.device.memory) {
-        CUPULE_TRY_ASSIGN(const std::uint64_t guest, add_window(range.base, range.size, true));
+        CUPULE_TRY_ASSIGN(const std::uint64_t guest,
+                          add_window(passed.device.hid, range.base, range.size, true));
         passed.memory.push_back({.base = guest, .size = range.size});
     }
     if (passed.device.hid == tpm_hid ||
@@ -207,7 +229,8 @@ base::Result<void> PlatformPassthrough::Impl::add_tpm_table(const PassedDevice& 
 
 base::Result<void> PlatformPassthrough::Impl::add_memory(const MmioPassthroughOptions& option) {
     CUPULE_TRY(passthrough::check_memory_range(option.base, option.size, map));
-    CUPULE_TRY_ASSIGN(const std::uint64_t guest, add_window(option.base, option.size, false));
+    CUPULE_TRY_ASSIGN(const std::uint64_t guest,
+                      add_window("mmio", option.base, option.size, false));
     base::log(base::LogLevel::notice, "--mmiodev_pt {:x},{:x}: the guest has it at {:#x}",
               option.base, option.size, guest);
     const std::uint64_t first = base::align_down(guest, memory::page_size);
@@ -224,9 +247,6 @@ base::Result<std::unique_ptr<PlatformPassthrough>> PlatformPassthrough::create(
     const VmOptions& options, hypervisor::Vm& vm, PlatformHost host) {
     auto impl = std::make_unique<Impl>(vm, std::move(host), options.memory_size);
     const bool wanted = !options.acpi_passthrough.empty() || !options.mmio_passthrough.empty();
-    if (wanted && options.hypervisor == Hypervisor::acrn) {
-        return base::fail("--acpidev_pt and --mmiodev_pt: KVM alone has them in this build");
-    }
     if (wanted) {
         CUPULE_TRY_ASSIGN(impl->map, passthrough::read_host_memory_map(impl->host.root));
     }

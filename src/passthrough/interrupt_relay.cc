@@ -29,6 +29,11 @@ void InterruptRelay::connect_intx(irq::Gsi gsi) {
     update();
 }
 
+void InterruptRelay::disconnect_intx() {
+    gsi_.reset();
+    update();
+}
+
 InterruptRelay::Mode InterruptRelay::wanted() const {
     if (stopped_) {
         return Mode::none;

@@ -38,6 +38,7 @@ class InterruptRelay {
 
     /// Where the function's INTx leads in the guest; without it INTx stays silent.
     void connect_intx(irq::Gsi gsi);
+    void disconnect_intx();
     /// Brings the host in line with what the guest has chosen, after a write or reset.
     void update();
     /// While held, messages of the device wait here and go in by `let_through`, one for each vector

@@ -60,6 +60,7 @@ class PassthroughDevice : public snapshot::Device, private pci::FunctionEvents {
     HostDevice& host() { return *host_; }
     /// Where INTx leads, when the function has a pin.
     void connect_intx(irq::Gsi gsi) { relay_->connect_intx(gsi); }
+    void disconnect_intx() { relay_->disconnect_intx(); }
     /// See InterruptRelay.
     void hold_interrupts(bool held) { relay_->hold(held); }
     void let_interrupts_through() { relay_->let_through(); }

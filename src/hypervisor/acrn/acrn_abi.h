@@ -39,6 +39,29 @@ inline constexpr std::size_t vm_name_size = sizeof(acrn_vm_creation::uuid);
 /// Inputs of the hypervisor's IOAPIC.
 inline constexpr unsigned ioapic_inputs = 48;
 
+/// The PCI Express root port of the hypervisor (CREATE_VDEV), and what it is told of it.
+inline constexpr std::uint16_t root_port_vendor = 0x8086;
+inline constexpr std::uint16_t root_port_device = 0x9D14;
+struct RootPortArguments {
+    std::uint16_t host_bdf = 0;
+    /// Of Device Capabilities: Max_Payload_Size Supported.
+    std::uint8_t max_payload = 0;
+    std::uint8_t primary_bus = 0;
+    std::uint8_t secondary_bus = 0;
+    std::uint8_t subordinate_bus = 0;
+    std::uint8_t ptm_capable = 0;
+    /// Of the host's port.
+    std::uint32_t ptm_offset = 0;
+};
+
+/// Memory between virtual machines: a name stands in the arguments. Serial ports: their number.
+inline constexpr std::uint16_t shared_memory_vendor = 0x1AF4;
+inline constexpr std::uint16_t shared_memory_device = 0x1110;
+inline constexpr std::size_t shared_memory_name_size = 32;
+inline constexpr unsigned shared_memory_bar = 2;
+inline constexpr std::uint16_t serial_vendor = 0x9710;
+inline constexpr std::uint16_t serial_device = 0x9900;
+
 /// Where the answer of a request stands in it, whatever its type.
 inline constexpr std::size_t value_offset =
     offsetof(acrn_io_request, reqs) + offsetof(acrn_mmio_request, value);

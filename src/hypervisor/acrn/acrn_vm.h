@@ -12,6 +12,7 @@
 
 #include "event/mutex.h"
 #include "hypervisor/acrn/acrn_abi.h"
+#include "hypervisor/acrn/acrn_device_assigner.h"
 #include "hypervisor/acrn/acrn_interrupt_monitor.h"
 #include "hypervisor/acrn/hsm_port.h"
 #include "hypervisor/acrn/request_page.h"
@@ -53,6 +54,7 @@ class AcrnVm : public Vm {
     base::Result<void> set_boot_state(const VcpuState& state) override;
     std::uint64_t request_count() const override { return requests_.load(); }
     InterruptMonitor* interrupt_monitor() override { return interrupts_.get(); }
+    DeviceAssigner* device_assigner() override { return &assigner_; }
 
     void set_gsi_level(irq::Gsi gsi, bool asserted) override;
     unsigned gsi_count() const override { return gsi_count_; }
@@ -101,6 +103,7 @@ class AcrnVm : public Vm {
     const std::unique_ptr<HsmPort> hsm_;
     const std::unique_ptr<RequestPage> page_;
     std::unique_ptr<AcrnInterruptMonitor> interrupts_;
+    AcrnDeviceAssigner assigner_{*hsm_};
     const unsigned vcpus_;
     std::uint16_t vm_id_ = 0;
     unsigned gsi_count_ = ioapic_inputs;

@@ -163,11 +163,15 @@ void Ioapic82093aa::send(unsigned pin) {
     outputs_.send(message_of(value));
 }
 
+bool Ioapic82093aa::awaits_end(unsigned pin, std::uint8_t vector) const {
+    const std::uint64_t value = state_.entries[pin];
+    return entry::remote_irr.of(value) && entry::vector.of(value) == vector;
+}
+
 void Ioapic82093aa::end_of_interrupt(std::uint8_t vector) {
     for (unsigned pin = 0; pin < pins; ++pin) {
-        std::uint64_t& value = state_.entries[pin];
-        if (entry::remote_irr.of(value) && entry::vector.of(value) == vector) {
-            value = entry::remote_irr.clear(value);
+        if (awaits_end(pin, vector)) {
+            state_.entries[pin] = entry::remote_irr.clear(state_.entries[pin]);
             update_level(pin);
         }
     }

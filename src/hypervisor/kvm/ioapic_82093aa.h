@@ -40,6 +40,8 @@ class Ioapic82093aa {
 
     /// Drives an input, below `pins`, electrically.
     void set_pin(unsigned pin, bool high);
+    /// Whether input `pin`, below `pins`, waits for the end of the level interrupt `vector`.
+    bool awaits_end(unsigned pin, std::uint8_t vector) const;
     /// A processor has ended the level interrupt `vector`.
     void end_of_interrupt(std::uint8_t vector);
     /// Power-on; the levels of the inputs stay, they are not the chip's.

@@ -95,6 +95,12 @@ KvmVm::~KvmVm() {
     for (std::thread& thread : threads_) {
         thread.join();
     }
+    std::unique_ptr<LevelEvents> events;
+    {
+        event::MutexLock lock(routing_mutex_);
+        events = std::move(level_events_);
+    }
+    events.reset();
 }
 
 base::Result<void> KvmVm::reserve_pages() {
@@ -403,7 +409,8 @@ base::Result<void> KvmVm::route_message(int eventfd, const irq::MsiMessage& mess
 
 base::Result<void> KvmVm::route_level(int eventfd, irq::Gsi gsi, int resample_eventfd) {
     if (chips_) {
-        return base::fail_errno(ENOTSUP, "GSI {} is not an input of KVM's own IOAPIC", gsi.value);
+        CUPULE_TRY_ASSIGN(LevelEvents* const events, level_events());
+        return events->add(eventfd, electrical_gsi(gsi), resample_eventfd);
     }
     event::MutexLock lock(routing_mutex_);
     kvm_irqfd irqfd{};
@@ -419,7 +426,26 @@ base::Result<void> KvmVm::route_level(int eventfd, irq::Gsi gsi, int resample_ev
     return {};
 }
 
+base::Result<LevelEvents*> KvmVm::level_events() {
+    event::MutexLock lock(routing_mutex_);
+    if (!level_events_) {
+        CUPULE_TRY_ASSIGN(level_events_, LevelEvents::create(*chips_));
+    }
+    return level_events_.get();
+}
+
 void KvmVm::unroute(int eventfd) {
+    if (chips_) {
+        LevelEvents* events = nullptr;
+        {
+            event::MutexLock lock(routing_mutex_);
+            events = level_events_.get();
+        }
+        // Not with the lock held: the chips take it.
+        if (events != nullptr) {
+            events->remove(eventfd);
+        }
+    }
     event::MutexLock lock(routing_mutex_);
     kvm_irqfd irqfd{};
     irqfd.fd = static_cast<std::uint32_t>(eventfd);

@@ -10,6 +10,7 @@
 
 #include "event/mutex.h"
 #include "hypervisor/kvm/kvm_vcpu.h"
+#include "hypervisor/kvm/level_events.h"
 #include "hypervisor/vm.h"
 
 namespace cupule::hypervisor {
@@ -55,7 +56,6 @@ class KvmVm : public Vm, private SplitIrqchipHost {
 
     base::Result<void> route_message(int eventfd, const irq::MsiMessage& message) override
         CUPULE_EXCLUDES(routing_mutex_);
-    /// Of the kernel's IOAPIC only.
     base::Result<void> route_level(int eventfd, irq::Gsi gsi, int resample_eventfd) override
         CUPULE_EXCLUDES(routing_mutex_);
     void unroute(int eventfd) override CUPULE_EXCLUDES(routing_mutex_);
@@ -77,6 +77,8 @@ class KvmVm : public Vm, private SplitIrqchipHost {
     bool wait_until_running() CUPULE_EXCLUDES(run_mutex_);
     void run_vcpu(KvmVcpu& vcpu);
     void kick_all();
+    /// Of our own chips; made when the first is needed.
+    base::Result<LevelEvents*> level_events() CUPULE_EXCLUDES(routing_mutex_);
     base::Result<void> apply_routes() CUPULE_REQUIRES(routing_mutex_);
     std::uint32_t free_message_gsi() const CUPULE_REQUIRES(routing_mutex_);
     base::Result<void> change_doorbell(const io::Doorbell& doorbell, std::uint32_t flags);
@@ -118,6 +120,7 @@ class KvmVm : public Vm, private SplitIrqchipHost {
         irq::MsiMessage message{};
     };
     std::map<int, MessageRoute> message_routes_ CUPULE_GUARDED_BY(routing_mutex_);
+    std::unique_ptr<LevelEvents> level_events_ CUPULE_GUARDED_BY(routing_mutex_);
     std::map<int, std::uint32_t> level_routes_ CUPULE_GUARDED_BY(routing_mutex_);
     /// By input of our own IOAPIC: the kernel reports the end of these.
     std::map<std::uint32_t, irq::MsiMessage> watched_ CUPULE_GUARDED_BY(routing_mutex_);

@@ -1,6 +1,10 @@
 #include "hypervisor/kvm/split_irqchip.h"
 
+#include <algorithm>
+
 #include "base/bits.h"
+#include "base/file_descriptor.h"
+#include "hypervisor/vm.h"
 
 namespace cupule::hypervisor {
 namespace {
@@ -58,6 +62,13 @@ bool SplitIrqchip::handle_pic(io::IoRequest& request) {
 
 void SplitIrqchip::drive(unsigned gsi, bool high) {
     event::MutexLock lock(mutex_);
+    driven_ = high ? driven_ | base::bit(gsi) : driven_ & ~base::bit(gsi);
+    update_input(gsi);
+}
+
+void SplitIrqchip::update_input(unsigned gsi) {
+    const bool source = (asserted_ & base::bit(gsi)) != 0;
+    const bool high = source ? !is_low_active({gsi}) : (driven_ & base::bit(gsi)) != 0;
     if (gsi < Pic8259aPair::inputs) {
         pic_.set_input(gsi == timer_gsi ? 0 : gsi, high);
         update_external();
@@ -65,8 +76,38 @@ void SplitIrqchip::drive(unsigned gsi, bool high) {
     ioapic_.set_pin(gsi, high);
 }
 
+void SplitIrqchip::add_source(unsigned gsi, int resample_eventfd) {
+    event::MutexLock lock(mutex_);
+    sources_.push_back({.gsi = gsi, .resample_eventfd = resample_eventfd});
+}
+
+void SplitIrqchip::remove_source(unsigned gsi, int resample_eventfd) {
+    event::MutexLock lock(mutex_);
+    std::erase_if(sources_, [&](const Source& source) {
+        return source.gsi == gsi && source.resample_eventfd == resample_eventfd;
+    });
+    if (std::ranges::find(sources_, gsi, &Source::gsi) == sources_.end()) {
+        asserted_ &= ~base::bit(gsi);
+        update_input(gsi);
+    }
+}
+
+void SplitIrqchip::assert_source(unsigned gsi) {
+    event::MutexLock lock(mutex_);
+    asserted_ |= base::bit(gsi);
+    update_input(gsi);
+}
+
 void SplitIrqchip::end_of_interrupt(std::uint8_t vector) {
     event::MutexLock lock(mutex_);
+    for (const Source& source : sources_) {
+        if (ioapic_.awaits_end(source.gsi, vector)) {
+            asserted_ &= ~base::bit(source.gsi);
+            update_input(source.gsi);
+            // Who still interrupts says so again.
+            base::signal_eventfd(source.resample_eventfd);
+        }
+    }
     ioapic_.end_of_interrupt(vector);
 }
 

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "event/mutex.h"
 #include "hypervisor/kvm/ioapic_82093aa.h"
@@ -33,6 +34,13 @@ class SplitIrqchip : public io::IoClient {
     /// Drives an input of the IOAPIC, below its number, electrically. 2 is the timer and input 0 of
     /// the 8259s; the others below 16 are the 8259s' too.
     void drive(unsigned gsi, bool high) CUPULE_EXCLUDES(mutex_);
+    /// A second source of a level input, below the IOAPIC's number: `assert_source` asserts it, in
+    /// the sense that is_low_active gives, and the guest's end of the interrupt releases it and
+    /// signals `resample_eventfd`, which stays open until `remove_source`. One input can have
+    /// several.
+    void add_source(unsigned gsi, int resample_eventfd) CUPULE_EXCLUDES(mutex_);
+    void remove_source(unsigned gsi, int resample_eventfd) CUPULE_EXCLUDES(mutex_);
+    void assert_source(unsigned gsi) CUPULE_EXCLUDES(mutex_);
     /// A processor reports the end of a level interrupt.
     void end_of_interrupt(std::uint8_t vector) CUPULE_EXCLUDES(mutex_);
     /// Whether the 8259s ask for an interrupt.
@@ -46,6 +54,7 @@ class SplitIrqchip : public io::IoClient {
     bool handle_ioapic(io::IoRequest& request) CUPULE_EXCLUDES(mutex_);
     bool handle_pic(io::IoRequest& request) CUPULE_EXCLUDES(mutex_);
     void update_external() CUPULE_REQUIRES(mutex_);
+    void update_input(unsigned gsi) CUPULE_REQUIRES(mutex_);
 
     SplitIrqchipHost& host_;
     io::IoClient* next_ = nullptr;
@@ -55,6 +64,14 @@ class SplitIrqchip : public io::IoClient {
     event::Mutex mutex_;
     Ioapic82093aa ioapic_ CUPULE_GUARDED_BY(mutex_);
     Pic8259aPair pic_ CUPULE_GUARDED_BY(mutex_);
+    struct Source {
+        unsigned gsi = 0;
+        int resample_eventfd = -1;
+    };
+    std::vector<Source> sources_ CUPULE_GUARDED_BY(mutex_);
+    /// One bit for each input that `drive` has made high, and that a source asserts.
+    std::uint64_t driven_ CUPULE_GUARDED_BY(mutex_) = 0;
+    std::uint64_t asserted_ CUPULE_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace cupule::hypervisor

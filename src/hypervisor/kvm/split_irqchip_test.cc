@@ -1,8 +1,11 @@
 #include "hypervisor/kvm/split_irqchip.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <vector>
+
+#include "base/file_descriptor.h"
 
 namespace cupule::hypervisor {
 namespace {
@@ -131,6 +134,35 @@ TEST_F(SplitIrqchipTest, ResetIsOfBothChips) {
     EXPECT_FALSE(chips_.has_external());
     chips_.drive(20, true);
     EXPECT_TRUE(sent_.empty());
+}
+
+TEST_F(SplitIrqchipTest, ASourceAssertsAnInputUntilTheGuestEndsTheInterrupt) {
+    const auto resample = base::make_eventfd();
+    ASSERT_TRUE(resample);
+    const auto told = [&] {
+        std::uint64_t count = 0;
+        return ::read(resample->get(), &count, sizeof count) == sizeof count;
+    };
+    chips_.drive(16, true);  // idle: PCI's inputs are asserted low
+    set_entry(16, 0xA031);   // level, active low
+    chips_.add_source(16, resample->get());
+    chips_.assert_source(16);
+    EXPECT_EQ(sent_.size(), 1U);
+    EXPECT_FALSE(told());
+    chips_.end_of_interrupt(0x32);
+    EXPECT_FALSE(told()) << "another vector";
+    chips_.end_of_interrupt(0x31);
+    EXPECT_TRUE(told());
+    EXPECT_EQ(sent_.size(), 1U) << "released, so not sent again";
+    chips_.drive(16, false);
+    EXPECT_EQ(sent_.size(), 2U) << "the other source of the line";
+    chips_.end_of_interrupt(0x31);
+    EXPECT_EQ(sent_.size(), 3U) << "which is still asserted";
+    chips_.drive(16, true);
+    chips_.assert_source(16);
+    chips_.remove_source(16, resample->get());
+    chips_.end_of_interrupt(0x31);
+    EXPECT_EQ(sent_.size(), 3U) << "a source that has gone asserts nothing";
 }
 
 }  // namespace

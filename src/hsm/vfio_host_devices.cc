@@ -1,0 +1,126 @@
+#include "hsm/vfio_host_devices.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/log.h"
+#include "passthrough/host_checks.h"
+#include "passthrough/vfio_device.h"
+
+namespace cupule::hsm {
+namespace {
+
+passthrough::HostAddress host_address(io::PciAddress address) {
+    return {.bus = address.bus, .device = address.device, .function = address.function};
+}
+
+}  // namespace
+
+VfioHostDevices::~VfioHostDevices() {
+    while (!open_.empty()) {
+        const passthrough::HostAddress address = open_.begin()->first;
+        given_back({address.bus, address.device, address.function});
+    }
+}
+
+base::Result<std::unique_ptr<passthrough::HostDevice>> VfioHostDevices::open(
+    io::PciAddress address, std::span<const RamPiece> ram) {
+    const passthrough::HostAddress place = host_address(address);
+    CUPULE_TRY_ASSIGN(const auto host, passthrough::HostTopology::read());
+    const passthrough::SlotText slot{.address = place};
+    CUPULE_TRY(passthrough::check_host_functions(host, {&slot}));
+    const passthrough::HostFunction& function = *host.find(place);
+    const bool borrowed = passthrough::must_bind(function, slot);
+    if (borrowed) {
+        CUPULE_TRY(binding_.bind(function, passthrough::BindingTime::until_run_ends));
+    }
+    const auto record = binding_.record(function);
+    open_[place] = borrowed || (record && record->time == passthrough::BindingTime::until_run_ends);
+    const auto fail =
+        [&](base::Error error) -> base::Result<std::unique_ptr<passthrough::HostDevice>> {
+        given_back(address);
+        return std::unexpected(std::move(error));
+    };
+    if (auto entered = enter_group(*function.iommu_group); !entered) {
+        return fail(std::move(entered.error()));
+    }
+    if (auto mapped = map_ram(ram); !mapped) {
+        return fail(std::move(mapped.error()));
+    }
+    auto device = passthrough::VfioDevice::open(*container_, *function.iommu_group, place.text(),
+                                                passthrough::ResetChoice::best);
+    if (!device) {
+        return fail(std::move(device.error()));
+    }
+    return std::move(*device);
+}
+
+base::Result<void> VfioHostDevices::enter_group(unsigned group) {
+    if (!container_) {
+        CUPULE_TRY_ASSIGN(container_, passthrough::VfioContainer::create());
+    }
+    const auto before = container_->group_descriptors();
+    CUPULE_TRY(container_->add_group(group));
+    for (const int fd : container_->group_descriptors()) {
+        if (std::ranges::find(before, fd) != before.end()) {
+            continue;
+        }
+        if (const auto told = vm_.add_device_group(fd); !told) {
+            base::log_warning("{}; the guest's caches may not be what its devices see",
+                              told.error().message);
+        }
+    }
+    return {};
+}
+
+base::Result<void> VfioHostDevices::map_ram(std::span<const RamPiece> ram) {
+    if (ram_mapped_) {
+        return {};
+    }
+    // What a refusal leaves mapped goes with the domain.
+    for (const RamPiece& piece : ram) {
+        CUPULE_TRY(container_->map(piece.base, piece.size, piece.host));
+    }
+    ram_mapped_ = true;
+    return {};
+}
+
+base::Result<void> VfioHostDevices::add_ram(const RamPiece& piece) {
+    return ram_mapped_ ? container_->map(piece.base, piece.size, piece.host) : base::Result<void>{};
+}
+
+void VfioHostDevices::given_back(io::PciAddress address) {
+    const passthrough::HostAddress place = host_address(address);
+    const auto found = open_.find(place);
+    if (found == open_.end()) {
+        return;
+    }
+    const bool borrowed = found->second;
+    open_.erase(found);
+    if (open_.empty()) {
+        close_domain();
+    }
+    if (!borrowed) {
+        return;
+    }
+    const auto host = passthrough::HostTopology::read();
+    const passthrough::HostFunction* const function = host ? host->find(place) : nullptr;
+    if (function == nullptr) {
+        return;
+    }
+    if (const auto given = binding_.unbind(*function); !given) {
+        base::log_warning("{}: its driver does not have it back: {}", place.text(),
+                          given.error().message);
+    }
+}
+
+void VfioHostDevices::close_domain() {
+    for (const int fd : container_ ? container_->group_descriptors() : std::vector<int>{}) {
+        vm_.remove_device_group(fd);
+    }
+    container_.reset();
+    ram_mapped_ = false;
+}
+
+}  // namespace cupule::hsm

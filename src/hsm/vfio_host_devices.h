@@ -1,0 +1,41 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "hsm/host_devices.h"
+#include "hypervisor/vm.h"
+#include "passthrough/driver_binding.h"
+#include "passthrough/host_topology.h"
+#include "passthrough/vfio_container.h"
+
+namespace cupule::hsm {
+
+/// Functions of this host by VFIO. One that no driver has, or pci-stub (to which users of acrn-dm
+/// bind it), goes to vfio-pci for as long as the VM has it.
+class VfioHostDevices : public HostDevices {
+  public:
+    /// `vm` outlives it.
+    explicit VfioHostDevices(hypervisor::Vm& vm) : vm_(vm) {}
+    ~VfioHostDevices() override;
+
+    base::Result<std::unique_ptr<passthrough::HostDevice>> open(
+        io::PciAddress address, std::span<const RamPiece> ram) override;
+    void given_back(io::PciAddress address) override;
+    base::Result<void> add_ram(const RamPiece& piece) override;
+
+  private:
+    base::Result<void> enter_group(unsigned group);
+    base::Result<void> map_ram(std::span<const RamPiece> ram);
+    void close_domain();
+
+    hypervisor::Vm& vm_;
+    const passthrough::DriverBinding binding_{};
+    std::unique_ptr<passthrough::VfioContainer> container_;
+    bool ram_mapped_ = false;
+    /// What is open, and whether vfio-pci has it for that only.
+    std::map<passthrough::HostAddress, bool> open_;
+};
+
+}  // namespace cupule::hsm
