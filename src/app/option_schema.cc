@@ -102,8 +102,8 @@ constexpr auto schema = std::to_array<OptionInfo>({
     {Id::trace_io, "trace-io", 0, value, "FILE", "off", diagnostics, ours, 64,
      "record every I/O request with device, register, value and time", ""},
     {Id::stats, "stats", 0, value, "SECONDS", "off", diagnostics, ours, 64,
-     "log what each virtqueue has done (requests, interrupts, latencies) when the run ends, and every SECONDS where "
-     "that is not 0; at most 86400", ""},
+     "log what each virtqueue has done (requests, interrupts, latencies), and what of passed-through devices cupule "
+     "carried, when the run ends, and every SECONDS where that is not 0; at most 86400", ""},
     {Id::help, "help", 'h', flag, "", "", diagnostics, live, 64, "print this and exit", ""},
     {Id::version, "version", 'v', flag, "", "", diagnostics, live, 64, "print the version and exit", ""},
     {Id::acpi, "acpi", 'A', flag, "", "", obsolete, ignored, 64, "ACPI tables are always made", ""},

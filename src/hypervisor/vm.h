@@ -78,6 +78,10 @@ class InterruptEventRegistrar {
     /// and `resample_eventfd` is signalled.
     virtual base::Result<void> route_level(int eventfd, irq::Gsi gsi, int resample_eventfd) = 0;
     virtual void unroute(int eventfd) = 0;
+    /// What eventfds assert on a GSI of PCI (from the sixteenth on) reaches this input of the 8259s
+    /// too, for guests in PIC mode, and their end of the interrupt counts; std::nullopt: none.
+    /// Where the chips are not the kernel's, nothing happens.
+    virtual void route_to_pic(irq::Gsi /*gsi*/, std::optional<std::uint8_t> /*irq*/) {}
 };
 
 // Inputs of the IOAPIC as their electrical levels are: what ACRN's interface speaks of. An ISA line

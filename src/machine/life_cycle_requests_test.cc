@@ -1,11 +1,10 @@
-#include "machine/life_cycle.h"
-
 #include <gtest/gtest.h>
 
 #include <thread>
 #include <vector>
 
 #include "hypervisor/fake/fake_vm.h"
+#include "machine/life_cycle.h"
 
 namespace cupule::machine {
 namespace {

@@ -349,6 +349,15 @@ void PassthroughSlots::connect_intx(const pci::IntxRouter& router) {
         } else if (gsi) {
             event::MutexLock lock(*slot->monitor);
             slot->device->connect_intx(*gsi);
+            links_.emplace_back(*gsi, router.link_of(slot->device->function()).value_or(0));
+        }
+    }
+}
+
+void PassthroughSlots::link_routed(unsigned link, std::optional<std::uint8_t> irq) {
+    for (const auto& [gsi, its_link] : links_) {
+        if (its_link == link) {
+            context_.vm.route_to_pic(gsi, irq);
         }
     }
 }
@@ -394,6 +403,20 @@ void PassthroughSlots::let_interrupts_through() {
             slot->device->let_interrupts_through();
         }
     }
+}
+
+std::vector<std::string> PassthroughSlots::statistics() const {
+    std::vector<std::string> lines;
+    for (const auto& slot : slots_) {
+        if (slot->device) {
+            event::MutexLock lock(*slot->monitor);
+            lines.push_back(fmt::format("00:{:02x}.{} passthru trapped accesses {}, interrupts {}",
+                                        slot->place.slot, slot->place.function,
+                                        slot->device->trapped_accesses(),
+                                        slot->device->taken_interrupts()));
+        }
+    }
+    return lines;
 }
 
 base::Result<std::vector<acpi::Table>> PassthroughSlots::acpi_tables() const {

@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "acpi/platform.h"
@@ -44,6 +45,8 @@ class PassthroughSlots {
     base::Result<void> add(const SlotOptions& slot, pci::Bus& root);
     /// After the router has connected the bus.
     void connect_intx(const pci::IntxRouter& router);
+    /// The ISA bridge carries a link to an ISA IRQ, or nowhere. After connect_intx; any thread.
+    void link_routed(unsigned link, std::optional<std::uint8_t> irq);
 
     /// A device in the guest's name space for each slot, by its place: what user tables add to.
     std::vector<acpi::AmlContribution> contributions() const;
@@ -52,6 +55,9 @@ class PassthroughSlots {
     /// Of all slots; see passthrough::InterruptRelay. No monitor held.
     void hold_interrupts(bool held);
     void let_interrupts_through();
+
+    /// A line for each device: what of its registers and interrupts went through this process.
+    std::vector<std::string> statistics() const;
 
     /// The tables that `dsdt=` names.
     base::Result<std::vector<acpi::Table>> acpi_tables() const;
@@ -96,6 +102,8 @@ class PassthroughSlots {
     /// nullptr: VFIO's, not the hypervisor's.
     hypervisor::DeviceAssigner* const assigner_;
     std::uint8_t last_port_number_ = 0;
+    /// The links of INTx by the GSIs they have in APIC mode.
+    std::vector<std::pair<irq::Gsi, unsigned>> links_;
     std::vector<std::unique_ptr<Slot>> slots_;
 };
 

@@ -162,6 +162,30 @@ TEST_F(PassthroughSlotsTest, EverySlotHasADeviceInTheNameSpace) {
               std::string("\x5B\x82\x0FP040\x08_ADR\x0C\x00\x00\x04\x00", 17));
 }
 
+TEST_F(PassthroughSlotsTest, IntxReachesThe8259sWhereTheGuestRoutesItsLink) {
+    const auto made = create({"model:conventional"});
+    ASSERT_TRUE(made) << made.error().message;
+    pci::Bus root({dispatcher_.ports(), dispatcher_.mmio()});
+    ASSERT_TRUE((*made)->add({.slot = 3, .device = "passthru", .options = ""}, root));
+    pci::PirqRouter pirqs(interrupts_);
+    irq::GsiAllocator gsis({16}, {23});
+    pci::IntxRouter router(interrupts_, gsis, pirqs);
+    router.connect(root);
+    (*made)->connect_intx(router);
+    pirqs.set_observer(
+        [&](unsigned link, std::optional<std::uint8_t> irq) { (*made)->link_routed(link, irq); });
+    ASSERT_EQ(router.routes().size(), 1U);
+    const irq::Gsi gsi = router.routes()[0].gsi;
+    const unsigned link = router.routes()[0].link;
+    EXPECT_EQ(vm_.pic_route(gsi), std::nullopt);
+    pirqs.route(link, 11);
+    EXPECT_EQ(vm_.pic_route(gsi), 11);
+    pirqs.route(link + 1, 10);
+    EXPECT_EQ(vm_.pic_route(gsi), 11);
+    pirqs.route(link, std::nullopt);
+    EXPECT_EQ(vm_.pic_route(gsi), std::nullopt);
+}
+
 TEST_F(PassthroughSlotsTest, AUsersTableIsCheckedAndTakenAsItIs) {
     const acpi::Table table = acpi::make_ssdt(acpi::aml::name("FINE", acpi::aml::integer(1)));
     const std::string good(table.bytes.begin(), table.bytes.end());

@@ -1,5 +1,7 @@
 #include "machine/pci_devices.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "device/bridge/host_bridge.h"
@@ -174,6 +176,10 @@ base::Result<std::unique_ptr<PciDevices>> PciDevices::create(
     impl->intx.count_irq_use(sci_irq);
     impl->intx.connect(impl->root);
     impl->passthrough->connect_intx(impl->intx);
+    impl->pirqs.set_observer(
+        [slots = impl->passthrough.get()](unsigned link, std::optional<std::uint8_t> irq) {
+            slots->link_routed(link, irq);
+        });
     return std::unique_ptr<PciDevices>(new PciDevices(std::move(impl)));
 }
 
@@ -202,6 +208,7 @@ std::vector<std::string> PciDevices::statistics() const {
             lines.push_back(fmt::format("{} {}", each.name, line));
         }
     }
+    std::ranges::copy(impl_->passthrough->statistics(), std::back_inserter(lines));
     return lines;
 }
 

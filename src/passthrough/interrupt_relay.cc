@@ -216,6 +216,7 @@ void InterruptRelay::vector_changed(Mode mode, unsigned vector,
 
 void InterruptRelay::arrived(unsigned vector) {
     base::drain_eventfd(vectors_[vector].eventfd.get());
+    ++taken_;
     if (mode_ == Mode::msix) {
         msix_->notify(vector);
     } else if (mode_ == Mode::msi) {

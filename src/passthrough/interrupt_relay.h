@@ -46,6 +46,8 @@ class InterruptRelay {
     /// masks it until it has dealt with one.
     void hold(bool held);
     void let_through();
+    /// How many interrupts came through this process, as the guest masked or `hold` held them.
+    std::uint64_t taken() const { return taken_; }
     /// Ends everything, for good: the host's device is going away.
     void stop();
 
@@ -88,6 +90,7 @@ class InterruptRelay {
     Mode mode_ = Mode::none;
     bool stopped_ = false;
     bool held_ = false;
+    std::uint64_t taken_ = 0;
     std::vector<Vector> vectors_;
     base::FileDescriptor resample_;
 };

@@ -66,6 +66,8 @@ class PassthroughDevice : public snapshot::Device, private pci::FunctionEvents {
     void let_interrupts_through() { relay_->let_through(); }
     /// Guest accesses to BARs that made an exit.
     std::uint64_t trapped_accesses() const;
+    /// Its interrupts that this process carried: in steady state none.
+    std::uint64_t taken_interrupts() const { return relay_->taken(); }
     /// The host takes the device away: the guest sees it gone, and the host has it back.
     void lose(HostLoss loss);
 

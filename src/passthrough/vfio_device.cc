@@ -101,7 +101,11 @@ base::Result<std::unique_ptr<VfioDevice>> VfioDevice::open(VfioContainer& contai
     if (auto read = device->read_layout(); !read) {
         return std::unexpected(read.error().in(device->name_));
     }
-    if (auto done = device->reset(); !done) {
+    // Linux has reset what it can reset when it opened it (vfio_pci_core_enable), which takes the
+    // 100 ms of a function level reset: not twice.
+    if (device->host_resets_ && reset == ResetChoice::best) {
+        device->settle_command();
+    } else if (auto done = device->reset(); !done) {
         return std::unexpected(done.error().in(device->name_));
     }
     return device;

@@ -144,6 +144,13 @@ std::optional<irq::Gsi> IntxRouter::gsi_of(const Function& function) const {
     return found != connections_.end() ? std::optional(found->gsi) : std::nullopt;
 }
 
+std::optional<std::uint8_t> IntxRouter::link_of(const Function& function) const {
+    const auto found = std::ranges::find(connections_, &function, [](const Connection& connection) {
+        return connection.entry.function;
+    });
+    return found != connections_.end() ? std::optional(found->link) : std::nullopt;
+}
+
 void IntxRouter::assign_interrupt_lines() {
     constexpr std::uint8_t not_connected = 0xFF;
     for (const Connection& connection : connections_) {

@@ -47,6 +47,8 @@ class IntxRouter {
 
     /// Where a connected function's pin leads in APIC mode; std::nullopt: it has no pin.
     std::optional<irq::Gsi> gsi_of(const Function& function) const;
+    /// The same in PIC mode: the link, 0 for PIRQA.
+    std::optional<std::uint8_t> link_of(const Function& function) const;
 
     /// By device and pin, ascending.
     const std::vector<IntxRoute>& routes() const { return routes_; }

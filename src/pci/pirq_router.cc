@@ -1,6 +1,7 @@
 #include "pci/pirq_router.h"
 
 #include <atomic>
+#include <utility>
 
 #include "base/assert.h"
 
@@ -45,8 +46,19 @@ void PirqRouter::route(unsigned link, std::optional<std::uint8_t> irq) {
     CUPULE_ASSERT(link < pirq_links);
     event::MutexLock lock(mutex_);
     const bool permitted = irq && is_pirq_permitted(*irq);
-    links_[link].irq = permitted ? irq : std::nullopt;
+    const auto before = std::exchange(links_[link].irq, permitted ? irq : std::nullopt);
     drive();
+    if (observer_ && before != links_[link].irq) {
+        observer_(link, links_[link].irq);
+    }
+}
+
+void PirqRouter::set_observer(Observer observer) {
+    event::MutexLock lock(mutex_);
+    observer_ = std::move(observer);
+    for (unsigned link = 0; observer_ && link < pirq_links; ++link) {
+        observer_(link, links_[link].irq);
+    }
 }
 
 void PirqRouter::change(unsigned link, bool asserted) {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -36,6 +37,11 @@ class PirqRouter {
     /// Routes a link to an IRQ, or nowhere; an IRQ that is not permitted is nowhere.
     void route(unsigned link, std::optional<std::uint8_t> irq) CUPULE_EXCLUDES(mutex_);
 
+    /// `observer` hears where each link leads, now and at each change, with the router's lock held:
+    /// for who drives pins of a link without this process. nullptr: nobody.
+    using Observer = std::function<void(unsigned link, std::optional<std::uint8_t> irq)>;
+    void set_observer(Observer observer) CUPULE_EXCLUDES(mutex_);
+
   private:
     class Pin;
     void change(unsigned link, bool asserted) CUPULE_EXCLUDES(mutex_);
@@ -47,6 +53,7 @@ class PirqRouter {
     };
     /// Guards links and the order in which lines are driven.
     event::Mutex mutex_;
+    Observer observer_ CUPULE_GUARDED_BY(mutex_);
     std::array<Link, pirq_links> links_ CUPULE_GUARDED_BY(mutex_){};
     std::array<std::unique_ptr<irq::LevelLine>, 16> lines_ CUPULE_GUARDED_BY(mutex_);
 };

@@ -172,7 +172,7 @@ class Vm:
             "qemu-system-x86_64", "-name", "cupule-lab", "-nodefaults", "-no-user-config", "-no-reboot",
             "-M", "q35,kernel-irqchip=off", "-accel", "tcg,thread=multi", "-cpu", "max,+svm,+npt,-xsave,-erms",
             "-smp", str(options.smp), "-m", str(options.memory), "-display", "none", "-vga", "none",
-            "-device", "intel-iommu,intremap=on",
+            "-device", "intel-iommu,intremap=" + ("off" if options.no_intremap else "on"),
             "-chardev", f"file,id=console,path={self.console_path}", "-serial", "chardev:console",
             "-kernel", f"{kernel}/vmlinux",
         ]  # fmt: skip

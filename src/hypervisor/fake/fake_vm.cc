@@ -255,6 +255,17 @@ base::Result<void> FakeVm::route_level(int eventfd, irq::Gsi gsi, int resample_e
     return {};
 }
 
+void FakeVm::route_to_pic(irq::Gsi gsi, std::optional<std::uint8_t> irq) {
+    event::MutexLock lock(mutex_);
+    pic_routes_[gsi.value] = irq;
+}
+
+std::optional<std::uint8_t> FakeVm::pic_route(irq::Gsi gsi) const {
+    event::MutexLock lock(mutex_);
+    const auto found = pic_routes_.find(gsi.value);
+    return found == pic_routes_.end() ? std::nullopt : found->second;
+}
+
 void FakeVm::unroute(int eventfd) {
     event::MutexLock lock(mutex_);
     message_routes_.erase(eventfd);

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -82,7 +83,11 @@ class FakeVm : public Vm {
         CUPULE_EXCLUDES(mutex_);
     base::Result<void> route_level(int eventfd, irq::Gsi gsi, int resample_eventfd) override
         CUPULE_EXCLUDES(mutex_);
+    void route_to_pic(irq::Gsi gsi, std::optional<std::uint8_t> irq) override
+        CUPULE_EXCLUDES(mutex_);
     void unroute(int eventfd) override CUPULE_EXCLUDES(mutex_);
+    /// Where route_to_pic leads a GSI.
+    std::optional<std::uint8_t> pic_route(irq::Gsi gsi) const CUPULE_EXCLUDES(mutex_);
     /// Injects what signalled eventfds ask for, as the kernel would at once. Returns how many.
     unsigned deliver_event_interrupts() CUPULE_EXCLUDES(mutex_);
 
@@ -108,6 +113,7 @@ class FakeVm : public Vm {
     std::map<std::uint64_t, std::span<std::byte>> mappings_ CUPULE_GUARDED_BY(mutex_);
     std::map<int, irq::MsiMessage> message_routes_ CUPULE_GUARDED_BY(mutex_);
     std::map<int, std::pair<irq::Gsi, int>> level_routes_ CUPULE_GUARDED_BY(mutex_);
+    std::map<std::uint32_t, std::optional<std::uint8_t>> pic_routes_ CUPULE_GUARDED_BY(mutex_);
 };
 
 }  // namespace cupule::hypervisor

@@ -21,6 +21,7 @@ constexpr std::uint64_t identity_map_address = 0xFEFF'C000;
 constexpr std::uint64_t tss_address = 0xFEFF'D000;
 
 constexpr std::size_t routes_max = 4096;
+constexpr std::uint32_t isa_irqs = 16;
 
 int kick_signal() {
     return SIGRTMIN;
@@ -49,6 +50,19 @@ kvm_irq_routing_entry chip_route(std::uint32_t gsi, std::uint32_t chip, std::uin
     entry.u.irqchip.pin = pin;
     return entry;
 }
+
+/// The 8259s' input of an ISA IRQ.
+kvm_irq_routing_entry pic_route(std::uint32_t gsi, std::uint32_t irq) {
+    return chip_route(gsi, irq < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, irq % 8);
+}
+
+/// The GSI of KVM by which eventfds assert an input of its IOAPIC. PCI's have one beside the
+/// input's own, so that they can lead to the 8259s too while lines that are driven do not: for
+/// those the model of the ISA bridge does that.
+std::uint32_t level_gsi(std::uint32_t input) {
+    return input < isa_irqs ? input : kernel_ioapic_inputs + input - isa_irqs;
+}
+constexpr std::uint32_t first_message_gsi = 2 * kernel_ioapic_inputs - isa_irqs;
 
 kvm_irq_routing_entry message_route(std::uint32_t gsi, const irq::MsiMessage& message) {
     kvm_irq_routing_entry entry{};
@@ -352,13 +366,23 @@ base::Result<void> KvmVm::apply_routes() {
     }
     const unsigned kernel_inputs = chips_ ? 0 : kernel_ioapic_inputs;
     for (std::uint32_t gsi = 0; gsi < kernel_inputs; ++gsi) {
-        if (gsi < 16) {
-            buffer->entries[count++] =
-                chip_route(gsi, gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, gsi % 8);
+        if (gsi < isa_irqs) {
+            buffer->entries[count++] = pic_route(gsi, gsi);
         }
         // ISA IRQ 0 is wired to IOAPIC input 2, where the cascade would be (MADT override).
         if (gsi != 2) {
             buffer->entries[count++] = chip_route(gsi, KVM_IRQCHIP_IOAPIC, gsi == 0 ? 2 : gsi);
+        }
+    }
+    // Behind the inputs' own: KVM tells the last GSI of an input of the end of its interrupts.
+    std::set<std::uint32_t> done;
+    for (const auto& [eventfd, input] : level_routes_) {
+        if (input < isa_irqs || !done.insert(input).second) {
+            continue;
+        }
+        buffer->entries[count++] = chip_route(level_gsi(input), KVM_IRQCHIP_IOAPIC, input);
+        if (const auto irq = pic_inputs_.find(input); irq != pic_inputs_.end()) {
+            buffer->entries[count++] = pic_route(level_gsi(input), irq->second);
         }
     }
     for (const auto& [eventfd, route] : message_routes_) {
@@ -376,7 +400,7 @@ std::uint32_t KvmVm::free_message_gsi() const {
     for (const auto& [eventfd, route] : message_routes_) {
         taken.push_back(route.gsi);
     }
-    std::uint32_t gsi = gsi_count();
+    std::uint32_t gsi = chips_ ? gsi_count() : first_message_gsi;
     while (std::ranges::find(taken, gsi) != taken.end()) {
         ++gsi;
     }
@@ -413,16 +437,18 @@ base::Result<void> KvmVm::route_level(int eventfd, irq::Gsi gsi, int resample_ev
         return events->add(eventfd, electrical_gsi(gsi), resample_eventfd);
     }
     event::MutexLock lock(routing_mutex_);
+    level_routes_[eventfd] = gsi.value;
+    CUPULE_TRY(apply_routes());
     kvm_irqfd irqfd{};
     irqfd.fd = static_cast<std::uint32_t>(eventfd);
-    irqfd.gsi = gsi.value;
+    irqfd.gsi = level_gsi(gsi.value);
     irqfd.flags = KVM_IRQFD_FLAG_RESAMPLE;
     irqfd.resamplefd = static_cast<std::uint32_t>(resample_eventfd);
     if (kvm_ioctl(fd_.get(), KVM_IRQFD, &irqfd) < 0) {
-        return base::fail_errno(errno, "KVM refuses a level interrupt eventfd on GSI {}",
-                                gsi.value);
+        const int code = errno;
+        level_routes_.erase(eventfd);
+        return base::fail_errno(code, "KVM refuses a level interrupt eventfd on GSI {}", gsi.value);
     }
-    level_routes_[eventfd] = gsi.value;
     return {};
 }
 
@@ -432,6 +458,21 @@ base::Result<LevelEvents*> KvmVm::level_events() {
         CUPULE_TRY_ASSIGN(level_events_, LevelEvents::create(*chips_));
     }
     return level_events_.get();
+}
+
+void KvmVm::route_to_pic(irq::Gsi gsi, std::optional<std::uint8_t> irq) {
+    event::MutexLock lock(routing_mutex_);
+    if (chips_ || gsi.value < isa_irqs) {
+        return;
+    }
+    if (irq) {
+        pic_inputs_[gsi.value] = *irq;
+    } else {
+        pic_inputs_.erase(gsi.value);
+    }
+    if (const auto result = apply_routes(); !result) {
+        base::log_error("GSI {} does not reach the 8259s: {}", gsi.value, result.error().message);
+    }
 }
 
 void KvmVm::unroute(int eventfd) {
@@ -454,7 +495,7 @@ void KvmVm::unroute(int eventfd) {
         irqfd.gsi = found->second.gsi;
         message_routes_.erase(found);
     } else if (const auto level = level_routes_.find(eventfd); level != level_routes_.end()) {
-        irqfd.gsi = level->second;
+        irqfd.gsi = level_gsi(level->second);
         level_routes_.erase(level);
     } else {
         return;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,6 +21,9 @@ enum class KvmIrqchip : std::uint8_t {
     kernel,  // in KVM: an IOAPIC of 24 inputs, for which all interrupts are asserted high
     split,   // in this process: an IOAPIC of 48 inputs with polarity (ADR 0009)
 };
+
+/// The inputs of the IOAPIC in the kernel.
+inline constexpr std::uint32_t kernel_ioapic_inputs = 24;
 
 /// A VM on Linux KVM with the kernel's local APICs. An exit is a function call into the client on
 /// the vCPU's own thread: no hop, and no lock that vCPUs share.
@@ -59,10 +63,10 @@ class KvmVm : public Vm, private SplitIrqchipHost {
     base::Result<void> route_level(int eventfd, irq::Gsi gsi, int resample_eventfd) override
         CUPULE_EXCLUDES(routing_mutex_);
     void unroute(int eventfd) override CUPULE_EXCLUDES(routing_mutex_);
+    void route_to_pic(irq::Gsi gsi, std::optional<std::uint8_t> irq) override
+        CUPULE_EXCLUDES(routing_mutex_);
 
   private:
-    static constexpr unsigned kernel_ioapic_inputs = 24;
-
     KvmVm(VmSpec spec, std::unique_ptr<KvmDevice> device, base::FileDescriptor fd);
     base::Result<void> reserve_pages();
     base::Result<void> create_kernel_irqchip();
@@ -121,7 +125,10 @@ class KvmVm : public Vm, private SplitIrqchipHost {
     };
     std::map<int, MessageRoute> message_routes_ CUPULE_GUARDED_BY(routing_mutex_);
     std::unique_ptr<LevelEvents> level_events_ CUPULE_GUARDED_BY(routing_mutex_);
+    /// Inputs of the IOAPIC by eventfd.
     std::map<int, std::uint32_t> level_routes_ CUPULE_GUARDED_BY(routing_mutex_);
+    /// Inputs of the 8259s by inputs of the IOAPIC.
+    std::map<std::uint32_t, std::uint8_t> pic_inputs_ CUPULE_GUARDED_BY(routing_mutex_);
     /// By input of our own IOAPIC: the kernel reports the end of these.
     std::map<std::uint32_t, irq::MsiMessage> watched_ CUPULE_GUARDED_BY(routing_mutex_);
 };
