@@ -27,6 +27,8 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -100,7 +102,7 @@ class Injector {
             return std::nullopt;
         }
         const std::lock_guard lock(mutex_);
-        if (!running_) {
+        if (!running_ || well_ == std::this_thread::get_id()) {
             return std::nullopt;
         }
         ++record_.calls;
@@ -120,6 +122,11 @@ class Injector {
         record_.ways = static_cast<unsigned>(ways.size());
         record_.may_last = way.lasts;
         return way_;
+    }
+
+    void set_well(std::thread::id thread) {
+        const std::lock_guard lock(mutex_);
+        well_ = thread;
     }
 
     void is_eventfd(int fd, bool is) {
@@ -145,11 +152,18 @@ class Injector {
     FaultPlan plan_;
     FaultRecord record_;
     int way_ = 0;
+    /// Whose calls all work.
+    std::thread::id well_;
     std::array<std::atomic<bool>, 4096> eventfds_{};
 };
 
 Injector& injector() {
     static Injector the_only;
+    return the_only;
+}
+
+std::function<int(unsigned long, void*)>& ioctl_answer() {
+    static std::function<int(unsigned long, void*)> the_only;
     return the_only;
 }
 
@@ -286,6 +300,18 @@ FaultRecord stop_host_faults() {
     return injector().stop();
 }
 
+WellHost::WellHost() {
+    injector().set_well(std::this_thread::get_id());
+}
+
+WellHost::~WellHost() {
+    injector().set_well({});
+}
+
+void answer_ioctls(std::function<int(unsigned long request, void* argument)> answer) {
+    ioctl_answer() = std::move(answer);
+}
+
 unsigned open_descriptors() {
     std::error_code error;
     const std::filesystem::directory_iterator entries("/proc/self/fd", error);
@@ -410,7 +436,10 @@ int __wrap_fcntl64(int fd, int command, void* argument) {
 int __real_ioctl(int fd, unsigned long request, ...);
 int __wrap_ioctl(int fd, unsigned long request, void* argument);
 int __wrap_ioctl(int fd, unsigned long request, void* argument) {
-    return plain("ioctl", controls, [&] { return __real_ioctl(fd, request, argument); });
+    return plain("ioctl", controls, [&] {
+        const auto& answer = ioctl_answer();
+        return answer ? answer(request, argument) : __real_ioctl(fd, request, argument);
+    });
 }
 
 void* __real_mmap64(void* at, std::size_t bytes, int protection, int flags, int fd, off64_t from);

@@ -35,6 +35,20 @@ void start_host_faults(const FaultPlan& plan);
 /// The host is well again; what happened until then. May be called when nothing was started.
 FaultRecord stop_host_faults();
 
+/// While it lives, the host is well to the calling thread: for what a test does itself. One at a
+/// time.
+class WellHost {
+  public:
+    WellHost();
+    ~WellHost();
+    WellHost(const WellHost&) = delete;
+    WellHost& operator=(const WellHost&) = delete;
+};
+
+/// What ioctl does in the place of the kernel, where the host has no such device: returns as ioctl
+/// does. Empty: the kernel answers. Between two runs.
+void answer_ioctls(std::function<int(unsigned long request, void* argument)> answer);
+
 /// Runs `scenario` for each call that it makes between `start_host_faults` with the plan it is
 /// given and its return, and for each way that call can go wrong, passing and lasting; ends when
 /// no call is left. A failed expectation is reported with the call's name, a descriptor that a

@@ -19,6 +19,7 @@ namespace {
 
 using backend::BlockAio;
 using testing::FaultPlan;
+using testing::good;
 
 constexpr std::uint64_t disk_bytes = 256 << 10;
 constexpr std::uint64_t header_at = 3 << 20;
@@ -64,16 +65,6 @@ class DiskRun {
     }
 
   private:
-    /// An error that a user can understand counts as a good end.
-    template <class T>
-    static bool good(const base::Result<T>& result) {
-        if (!result) {
-            EXPECT_GT(result.error().message.size(), 10U);
-            EXPECT_TRUE(testing::stop_host_faults().fired) << result.error().message;
-        }
-        return result.has_value();
-    }
-
     bool open() {
         auto worker = event::Worker::create("test");
         if (!good(worker)) {

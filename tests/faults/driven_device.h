@@ -9,6 +9,7 @@
 #include <span>
 #include <thread>
 
+#include "base/error.h"
 #include "event/mutex.h"
 #include "testing/host_faults.h"
 #include "testing/virtio_driver.h"
@@ -19,6 +20,16 @@ namespace cupule::testing {
 
 /// DEVICE_NEEDS_RESET: what a driver sees of a queue that the host could not serve.
 inline constexpr std::uint8_t needs_reset = 0x40;
+
+/// An error that a user can understand counts as a good end, when a call has gone wrong.
+template <class T>
+bool good(const base::Result<T>& result) {
+    if (!result) {
+        EXPECT_GT(result.error().message.size(), 10U);
+        EXPECT_TRUE(stop_host_faults().fired) << result.error().message;
+    }
+    return result.has_value();
+}
 
 /// A device behind its transport with one queue that a driver uses, while the host may fail.
 class DrivenDevice {
@@ -60,7 +71,13 @@ class DrivenDevice {
     /// The next answer; nothing when the device asks for a reset, which a driver sees. Silence is
     /// a failure.
     std::optional<VirtioDriver::Used> answer(std::uint16_t queue) {
-        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+        const auto used = answer_within(queue, 20'000);
+        EXPECT_TRUE(used || asks_for_reset()) << "neither an answer nor DEVICE_NEEDS_RESET";
+        return used;
+    }
+    /// The same where no answer may come.
+    std::optional<VirtioDriver::Used> answer_within(std::uint16_t queue, int milliseconds) {
+        const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
         while (std::chrono::steady_clock::now() < end) {
             if (const auto used = drivers_[queue]->collect()) {
                 return used;
@@ -71,7 +88,6 @@ class DrivenDevice {
             }
             std::this_thread::sleep_for(std::chrono::microseconds(20));
         }
-        ADD_FAILURE() << "neither an answer nor DEVICE_NEEDS_RESET";
         return std::nullopt;
     }
 
