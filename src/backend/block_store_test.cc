@@ -175,7 +175,7 @@ TEST_F(BlockStoreTest, ARangeIsADiskOfItsOwn) {
     EXPECT_THAT(FileBlockStore::open(options_).error().message, HasSubstr("range"));
 }
 
-TEST_F(BlockStoreTest, AnImageThatLooksLikeAnotherFormatStaysRaw) {
+TEST_F(BlockStoreTest, Class17_AnImageThatLooksLikeAnotherFormatStaysRaw) {
     std::array<char, 512> bytes{"QFI\xfb"};
     const iovec whole{.iov_base = bytes.data(), .iov_len = bytes.size()};
     {

@@ -230,10 +230,9 @@ class SlirpPort : public NetPort {
         if (watched.events != events) {
             epoll_event event{.events = to_epoll(events), .data = {.fd = fd}};
             const int set = port.descriptors_.get();
-            if (epoll_ctl(set, EPOLL_CTL_MOD, fd, &event) < 0 && errno == ENOENT) {
-                epoll_ctl(set, EPOLL_CTL_ADD, fd, &event);
-            }
-            watched.events = events;
+            const bool set_now = epoll_ctl(set, EPOLL_CTL_MOD, fd, &event) == 0 ||
+                                 epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0;
+            watched.events = set_now ? events : -1;  // tried again at the next turn
         }
         return fd;
     }

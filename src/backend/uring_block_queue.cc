@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/file_descriptor.h"
+#include "base/log.h"
 
 namespace cupule::backend {
 namespace {
@@ -68,20 +69,23 @@ class UringBlockQueue : public BlockQueue {
         if (is_io_aligned(request.segments, target_.alignment)) {
             prepare(index);
         } else {
-            slots_[index].error = execute(store_, request);
-            done_.push_back(index);
+            carry_out(index);
         }
         return true;
     }
 
     void kick() override {
-        if (io_uring_sq_ready(&ring_) == 0) {
-            return;
+        // The kernel stops behind a request that it refuses: what follows wants another call.
+        unsigned tries = 0;
+        while (!refused_ && io_uring_sq_ready(&ring_) != 0) {
+            const int result = io_uring_submit(&ring_);
+            const bool passes =
+                result >= 0 || result == -EINTR || result == -EAGAIN || result == -EBUSY;
+            tries = result > 0 ? 0 : tries + 1;
+            if (!passes || tries == tries_max) {
+                give_up(result < 0 ? -result : EAGAIN);
+            }
         }
-        int result = 0;
-        do {
-            result = io_uring_submit(&ring_);
-        } while (result == -EINTR || result == -EAGAIN || result == -EBUSY);
     }
 
     std::size_t collect(std::span<BlockCompletion> to) override {
@@ -134,19 +138,45 @@ class UringBlockQueue : public BlockQueue {
         return {.token = slots_[index].request.token, .error = slots_[index].error};
     }
 
-    io_uring_sqe& next_entry() {
-        io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
-        while (sqe == nullptr) {
-            kick();
-            sqe = io_uring_get_sqe(&ring_);
+    /// By the store's waiting calls, here and now.
+    void carry_out(unsigned index) {
+        slots_[index].error = execute(store_, slots_[index].request);
+        done_.push_back(index);
+    }
+
+    /// The kernel takes no more requests. Those that it has end as ever; those that it has not
+    /// taken stay in the ring, which is never shown to it again.
+    void give_up(int error) {
+        base::log_error("the host's io_uring takes no requests: {}; they are done one by one",
+                        base::errno_text(error));
+        refused_ = true;
+        const unsigned count = io_uring_sq_ready(&ring_);
+        for (unsigned i = 0; i < count; ++i) {
+            const unsigned entry = (ring_.sq.sqe_tail - count + i) & ring_.sq.ring_mask;
+            carry_out(static_cast<unsigned>(ring_.sq.sqes[entry].user_data));
         }
-        return *sqe;
+    }
+
+    /// Null when the kernel takes no more.
+    io_uring_sqe* next_entry() {
+        while (!refused_) {
+            if (io_uring_sqe* sqe = io_uring_get_sqe(&ring_); sqe != nullptr) {
+                return sqe;
+            }
+            kick();
+        }
+        return nullptr;
     }
 
     void prepare(unsigned index) {
         Slot& slot = slots_[index];
         const BlockRequest& request = slot.request;
-        io_uring_sqe& sqe = next_entry();
+        io_uring_sqe* const entry = next_entry();
+        if (entry == nullptr) {
+            carry_out(index);
+            return;
+        }
+        io_uring_sqe& sqe = *entry;
         const auto operation = slot.flushing ? BlockOperation::flush : request.operation;
         switch (operation) {
             case BlockOperation::read:
@@ -248,6 +278,7 @@ class UringBlockQueue : public BlockQueue {
     BlockStore& store_;
     io_uring ring_{};
     bool open_ = false;
+    bool refused_ = false;
     base::FileDescriptor bell_{};
     std::vector<Slot> slots_;
     std::vector<unsigned> free_;

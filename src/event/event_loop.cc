@@ -46,12 +46,11 @@ class EventLoop::Watch : public FdWatch {
     }
 
     void set_events(std::uint32_t epoll_events) override {
-        // A paused descriptor leaves the set: EPOLLHUP and EPOLLERR cannot be masked otherwise.
-        const int change = epoll_events == 0 ? EPOLL_CTL_DEL
-                           : entry_->in_set  ? EPOLL_CTL_MOD
-                                             : EPOLL_CTL_ADD;
-        epoll_event event{.events = epoll_events, .data = {.u64 = id_}};
-        epoll_ctl(loop_.epoll_.get(), change, entry_->fd, &event);
+        // A paused descriptor stays in the set, as the way back into it may fail for want of
+        // memory. EPOLLHUP and EPOLLERR cannot be masked: as edges they come once.
+        epoll_event event{.events = epoll_events != 0 ? epoll_events : std::uint32_t{EPOLLET},
+                          .data = {.u64 = id_}};
+        epoll_ctl(loop_.epoll_.get(), EPOLL_CTL_MOD, entry_->fd, &event);
         entry_->in_set = epoll_events != 0;
     }
 

@@ -58,7 +58,7 @@ void hammer(hypervisor::FakeVm& vm, std::uint16_t vcpu, const std::atomic<bool>&
     }
 }
 
-TEST(PcThreads, TwoProcessorsHammerEveryPartWhileTheMachineIsResetAndSavedAndSleeps) {
+TEST(PcThreads, Class19_TwoProcessorsHammerEveryPartWhileTheMachineIsResetAndSavedAndSleeps) {
     PcBench bench;
     ASSERT_EQ(bench.error(), "");
     std::atomic<bool> done{false};

@@ -123,6 +123,25 @@ TEST_F(Passthrough, HidesWhatBelongsToTheHost) {
     EXPECT_EQ(read(pci::config::interrupt_pin, 1), 0U) << "it has messages";
 }
 
+TEST_F(Passthrough, Class15_NoNumberOfVirtualFunctionsReachesTheHost) {
+    constexpr std::uint16_t sriov = 0x1C0;
+    constexpr std::uint16_t num_vfs = sriov + 0x10;  // PCIe 6.0, 9.3.3.7
+    SoftwareModel model = make_i225_model(1, 5);
+    model.config[sriov] = 0x10;  // SR-IOV in the place of LTR
+    model.writable[num_vfs] = 0xFF;
+    model.writable[num_vfs + 1] = 0xFF;
+    build(std::move(model));
+    for (std::uint64_t number = 0; number <= 0xFFFF; ++number) {
+        write(num_vfs, 2, number);
+    }
+    write(sriov + 8, 2, 0x19);
+    EXPECT_EQ(read(sriov, 4), 0U);
+    EXPECT_EQ(read(num_vfs, 2), 0U);
+    event::MutexLock lock(monitor_);
+    EXPECT_EQ(host_->read_config(num_vfs, 2), 0U);
+    EXPECT_EQ(host_->read_config(sriov + 8, 2) & 1U, 0U) << "VFs are on";
+}
+
 TEST_F(Passthrough, APtmRequesterIsTurnedOnInTheDevice) {
     build(make_i225_model(1, 5), {.time_measurement = true});
     EXPECT_EQ(read(time_capability, 4), 0x0001'001FU);

@@ -175,7 +175,7 @@ TEST_F(MsixTest, TheTableTakesQwordsAndKeepsItsReservedBits) {
     EXPECT_EQ(table.read(34, 2), 0x9ABCU);
 }
 
-TEST_F(MsixTest, NarrowAndUnalignedTableWritesAreDropped) {
+TEST_F(MsixTest, Class8_NarrowAndUnalignedTableWritesAreDropped) {
     io::IoHandler& table = device_.msix.table();
     table.write(0, 1, 0xFF);
     table.write(0, 2, 0xFFFF);

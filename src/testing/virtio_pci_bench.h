@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/assert.h"
+#include "base/error.h"
 #include "event/event_loop.h"
 #include "io/address_space.h"
 #include "memory/guest_memory.h"
@@ -26,6 +27,8 @@ class VirtioPciBench {
     static constexpr std::uint64_t msix_at = 0x9010'0000;
     static constexpr std::uint64_t legacy_at = 0xC000;
 
+    /// Nothing is plugged in yet.
+    VirtioPciBench() = default;
     explicit VirtioPciBench(std::unique_ptr<virtio::Device> device,
                             virtio::EventWiring* wiring = nullptr, bool msi_only = false,
                             virtio::PciTransportModel model = virtio::PciTransportModel::modern) {
@@ -36,21 +39,30 @@ class VirtioPciBench {
     void plug_in(std::unique_ptr<virtio::Device> device, virtio::EventWiring* wiring = nullptr,
                  bool msi_only = false,
                  virtio::PciTransportModel model = virtio::PciTransportModel::modern) {
+        const auto plugged = try_to_plug_in(std::move(device), wiring, msi_only, model);
+        CUPULE_ASSERT(plugged.has_value());
+    }
+
+    /// The same where the host may refuse.
+    base::Result<void> try_to_plug_in(
+        std::unique_ptr<virtio::Device> device, virtio::EventWiring* wiring = nullptr,
+        bool msi_only = false,
+        virtio::PciTransportModel model = virtio::PciTransportModel::modern) {
         transport.reset();
-        auto made = virtio::PciTransport::create(std::move(device), {.memory = *memory,
-                                                                     .loop = *loop,
-                                                                     .monitor = monitor,
-                                                                     .messages = messages,
-                                                                     .wiring = wiring,
-                                                                     .msi_only = msi_only,
-                                                                     .model = model});
-        CUPULE_ASSERT(made.has_value());
-        transport = std::move(*made);
+        CUPULE_TRY_ASSIGN(transport,
+                          virtio::PciTransport::create(std::move(device), {.memory = *memory,
+                                                                           .loop = *loop,
+                                                                           .monitor = monitor,
+                                                                           .messages = messages,
+                                                                           .wiring = wiring,
+                                                                           .msi_only = msi_only,
+                                                                           .model = model}));
         event::MutexLock lock(monitor);
         transport->function().attach(
             {.ports = &ports, .memory = &mmio, .monitor = &monitor, .name = "00:01.0 test"});
         transport->function().connect_intx(1, &line);
         place();
+        return {};
     }
 
     /// What firmware does.

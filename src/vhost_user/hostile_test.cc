@@ -224,7 +224,7 @@ TEST_F(HostileFrontEnd, AnInflightAreaThatIsCutShortCostsNothingElse) {
     EXPECT_TRUE(answers());
 }
 
-TEST_F(HostileFrontEnd, RandomMessagesNeverEndTheProcess) {
+TEST_F(HostileFrontEnd, Class16_RandomMessagesNeverEndTheProcess) {
     std::mt19937 random(11);
     for (int round = 0; round < 2000; ++round) {
         Message message{.request = static_cast<std::uint32_t>(random() % 42),
@@ -332,7 +332,7 @@ class HostileBackEnd : public ::testing::Test {
     }
 };
 
-TEST_F(HostileBackEnd, AnswersThatAreNoneEndTheConnection) {
+TEST_F(HostileBackEnd, Class16_AnswersThatAreNoneEndTheConnection) {
     EXPECT_TRUE(survives(Request::get_features, [](Message&) {}));
     const Change changes[] = {
         [](Message& answer) { answer.request += 1; },

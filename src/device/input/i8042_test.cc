@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <linux/input-event-codes.h>
 
+#include <random>
 #include <vector>
 
 #include "testing/device_contract.h"
@@ -69,6 +70,45 @@ testing::ContractSubject make_subject() {
 }
 
 CUPULE_DEVICE_CONTRACT(I8042, make_subject)
+
+TEST(I8042, Class14_NoSequenceOfCommandsFillsMoreThanItsBuffers) {
+    // Commands await parameters, and answers and keys queue up: whatever comes in between, what
+    // waits stays bounded and the parts answer again.
+    std::mt19937_64 random(14);
+    for (int life = 0; life < 200; ++life) {
+        Bench bench;
+        for (int step = 0; step < 500; ++step) {
+            const auto value = static_cast<unsigned>(random() & 0xFF);
+            switch (random() % 5) {
+                case 0:
+                    bench.command(value);
+                    break;
+                case 1:
+                    bench.command(0xD4, value);
+                    break;
+                case 2:
+                    bench.controller.key(static_cast<std::uint16_t>(value), step % 2 == 0);
+                    break;
+                case 3:
+                    bench.controller.move(static_cast<int>(value) - 100, 3, 1, 7);
+                    break;
+                default:
+                    bench.send(value);
+                    break;
+            }
+        }
+        // The keyboard's 16 bytes, the mouse's, one of the controller and one in its register,
+        // and a packet that follows each: never more than this.
+        int waiting = 0;
+        while ((bench.status() & 0x01) != 0 && waiting < 100) {
+            bench.data();
+            ++waiting;
+        }
+        ASSERT_LT(waiting, 100);
+        bench.command(0xAA);
+        EXPECT_EQ(bench.data(), 0x55U);
+    }
+}
 
 TEST(I8042, PowerOnStatusIsEmptyWithTheSystemFlag) {
     Bench b;

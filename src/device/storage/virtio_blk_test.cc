@@ -169,7 +169,7 @@ TEST_P(VirtioBlkTest, ReadsAndWritesAgreeWithAModelOfTheDisk) {
     EXPECT_EQ(store_.flushes, 1);
 }
 
-TEST_P(VirtioBlkTest, WhatPassesTheEndIsAnErrorAndTouchesNothing) {
+TEST_P(VirtioBlkTest, Class10_WhatPassesTheEndIsAnErrorAndTouchesNothing) {
     start({});
     const std::uint64_t end = disk_bytes / 512;
     EXPECT_EQ(request(0, end - 1, 512, true), 0U);
