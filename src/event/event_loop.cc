@@ -23,7 +23,7 @@ struct EventLoop::WatchEntry {
     FdCallback callback;
     /// Guarded by *monitor.
     bool alive = true;
-    bool in_set = true;
+    bool paused = false;
 };
 
 struct EventLoop::TimerEntry {
@@ -51,7 +51,7 @@ class EventLoop::Watch : public FdWatch {
         epoll_event event{.events = epoll_events != 0 ? epoll_events : std::uint32_t{EPOLLET},
                           .data = {.u64 = id_}};
         epoll_ctl(loop_.epoll_.get(), EPOLL_CTL_MOD, entry_->fd, &event);
-        entry_->in_set = epoll_events != 0;
+        entry_->paused = epoll_events == 0;
     }
 
   private:
@@ -234,7 +234,7 @@ void EventLoop::run_watch(std::uint64_t id, std::uint32_t epoll_events) {
     }
     MutexLock lock(*entry->monitor);
     // Destroyed or paused since epoll reported it: the news is void.
-    if (entry->alive && entry->in_set) {
+    if (entry->alive && !entry->paused) {
         entry->callback(epoll_events);
     }
 }

@@ -18,6 +18,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdarg>
 #include <cstdint>
 #include <cstring>
@@ -321,6 +322,7 @@ unsigned open_descriptors() {
 unsigned walk_host_faults(unsigned calls_max,
                           const std::function<void(const FaultPlan&)>& scenario) {
     unsigned met = 0;
+    std::signal(SIGPIPE, SIG_IGN);  // as the program does
     // What is made once and stays: locale, allocator, io_uring's threads.
     scenario({});
     stop_host_faults();
