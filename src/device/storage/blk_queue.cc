@@ -18,8 +18,8 @@ using backend::BlockOperation;
 
 /// Requests of one look, so that `stop` never waits for a driver that keeps the ring full.
 constexpr unsigned batch_max = 64;
-/// Requests between two times that a driver is shown what has ended: one that polls makes new ones
-/// while we go on.
+/// Requests between two times that the host is given what was taken and a driver is shown what has
+/// ended: both work while we go on.
 constexpr unsigned part_max = 8;
 
 const char* to_text(BlockOperation operation) {
@@ -209,9 +209,11 @@ bool BlkQueue::pass() {
     bool found = false;
     for (unsigned taken = 0; taken < batch_max && take_some(); taken += part_max) {
         found = true;
-        // What has ended there and then.
-        if (store_queue_ && finish_ended()) {
-            running_->queue.show();
+        if (store_queue_) {
+            store_queue_->kick();
+            if (finish_ended()) {  // there and then
+                running_->queue.show();
+            }
         }
     }
     if (store_queue_ && free_.size() != slots_.size()) {
