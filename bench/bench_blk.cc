@@ -5,7 +5,9 @@
 //     build/release/bench/bench_blk --benchmark_counters_tabular=true
 //
 // BLK_FILE names the file; without it one of 64 MiB is made in the temporary directory, so that
-// all of it is in the page cache and the figures are the cost of the path, not of a disk.
+// all of it is in the page cache and the figures are the cost of the path, not of a disk. With
+// BLK_DIRECT io_uring and virtio-blk read it past the page cache. bench/file_back_end compares with
+// fio.
 
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
@@ -48,7 +50,9 @@ class TestFile {
                 CUPULE_ASSERT(write(file.get(), megabyte.data(), megabyte.size()) > 0);
             }
         }
-        store_ = std::move(*backend::FileBlockStore::open({.path = path_, .read_only = true}));
+        const bool direct = flags() != O_RDONLY;
+        store_ = std::move(*backend::FileBlockStore::open(
+            {.path = path_, .read_only = true, .direct = direct, .logical_sector = 4096}));
     }
     ~TestFile() {
         if (made_) {
@@ -57,6 +61,9 @@ class TestFile {
     }
     backend::BlockStore& store() { return *store_; }
     const std::string& path() const { return path_; }
+    static int flags() {
+        return std::getenv("BLK_DIRECT") != nullptr ? O_RDONLY | O_DIRECT : O_RDONLY;
+    }
     std::uint64_t random_block() { return random_() % (store_->size() / block); }
 
   private:
@@ -85,18 +92,25 @@ void BM_Pread(benchmark::State& state) {
     report(state);
 }
 
-void BM_UringAlone(benchmark::State& state) {
+/// The file's queue by itself: as virtio-blk has it (whole), or io_uring for every read.
+void BM_FileBackEnd(benchmark::State& state) {
     const auto depth = static_cast<unsigned>(state.range(0));
-    const auto descriptor = *base::open_file(file().path(), O_RDONLY);
-    auto queue = backend::make_uring_block_queue({.fd = descriptor.get()}, file().store(), depth);
+    const bool whole = state.range(1) == 1;
+    const auto descriptor = *base::open_file(file().path(), TestFile::flags());
+    auto queue =
+        whole ? file().store().make_queue(depth)
+              : backend::make_uring_block_queue({.fd = descriptor.get()}, file().store(), depth);
     if (!queue) {
         state.SkipWithError(queue.error().message.c_str());
         return;
     }
-    std::vector<std::array<char, block>> buffers(depth);
+    struct alignas(block) Buffer {
+        std::array<char, block> bytes{};
+    };
+    std::vector<Buffer> buffers(depth);
     std::vector<iovec> segments(depth);
     const auto submit = [&](std::uint32_t token) {
-        segments[token] = {.iov_base = buffers[token].data(), .iov_len = block};
+        segments[token] = {.iov_base = buffers[token].bytes.data(), .iov_len = block};
         CUPULE_ASSERT((*queue)->submit({.operation = backend::BlockOperation::read,
                                         .at = file().random_block() * block,
                                         .bytes = block,
@@ -141,21 +155,25 @@ class Guest {
     }
     ~Guest() { bench_.reset(); }
 
-    /// One read ends, the next begins. What is submitted in one go is published in one go.
+    /// One read ends, the next begins at once.
     void step() {
         for (;;) {
             if (const auto used = driver_->collect()) {
                 submit(used->token);
+                publish();
                 return;
             }
-            if (driver_->publish()) {
-                bench_->notify(0);
-            }
+            publish();
         }
     }
     virtio::QueueReport report() const { return bench_->transport->device().report()[0]; }
 
   private:
+    void publish() {
+        if (driver_->publish()) {
+            bench_->notify(0);
+        }
+    }
     void submit(std::uint64_t token) {
         const std::uint64_t header = 0x10'0000 + token * 64;
         const std::uint64_t data = 0x20'0000 + token * block;
@@ -191,7 +209,13 @@ void BM_VirtioBlk(benchmark::State& state) {
 }
 
 BENCHMARK(BM_Pread)->UseRealTime();
-BENCHMARK(BM_UringAlone)->Arg(1)->Arg(depth_max)->ArgName("depth")->UseRealTime();
+BENCHMARK(BM_FileBackEnd)
+    ->Args({1, 0})
+    ->Args({1, 1})
+    ->Args({depth_max, 0})
+    ->Args({depth_max, 1})
+    ->ArgNames({"depth", "whole"})
+    ->UseRealTime();
 BENCHMARK(BM_VirtioBlk)
     ->Args({1, 0})
     ->Args({1, 50'000})

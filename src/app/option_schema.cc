@@ -68,7 +68,7 @@ constexpr auto schema = std::to_array<OptionInfo>({
     {Id::lapic_pt, "lapic_pt", 0, flag, "", "", realtime, acrn_only, 64, "local APIC passed through; needs --rtvm", "on KVM a warning, whether --rtvm is there or not",
      "the guest's local APIC is always virtual"},
     {Id::virtio_poll, "virtio_poll", 0, value, "NS", "off", realtime, live, 64,
-     "look for work in the virtqueues of disks for up to NS nanoseconds before sleeping, 1 to 10000000",
+     "look for work in the virtqueues of disks and network cards for up to NS nanoseconds before sleeping, 1 to 10000000",
      "looks only as long as it has paid off lately, and right after work (acrn-dm polls every queue by a timer of NS)"},
     {Id::ssram, "ssram", 0, value, "REGION[;REGION...] with L(2|3),vcpu=(all|N,...),size=SIZE(K|M)", "", realtime, planned, 64,
      "software SRAM: cache ways for the guest",

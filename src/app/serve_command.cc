@@ -63,8 +63,9 @@ base::Result<void> serve_disk(const ServeOptions& options, int signals) {
 base::Result<void> serve_card(const ServeOptions& options, int signals) {
     CUPULE_TRY_ASSIGN(const auto card, backend::parse_net_options(options.options));
     // Front ends show their own address.
-    CUPULE_TRY_ASSIGN(auto parts, machine::NetParts::make(
-                                      card, card.mac.value_or(backend::MacAddress{}), "user"));
+    CUPULE_TRY_ASSIGN(
+        auto parts, machine::NetParts::make(card, card.mac.value_or(backend::MacAddress{}), "user",
+                                            options.poll_ns));
     return serve(*parts.device,
                  {.hidden_features = front_end_net_features,
                   .queues = static_cast<std::uint16_t>(2 * card.queues),

@@ -17,7 +17,7 @@ constexpr std::uint64_t poll_ns_max = 10'000'000;
 
 constexpr std::string_view help =
     "usage: cupule serve virtio-blk OPTIONS --socket PATH [--poll NANOSECONDS]\n"
-    "       cupule serve virtio-net OPTIONS --socket PATH\n"
+    "       cupule serve virtio-net OPTIONS --socket PATH [--poll NANOSECONDS]\n"
     "\n"
     "Serves a device of this program to another virtual machine monitor over vhost-user: to\n"
     "`cupule run -s N,virtio-blk,vhost-user=PATH`, QEMU, DPDK and others. OPTIONS are those "
@@ -27,7 +27,8 @@ constexpr std::string_view help =
     "\n"
     "  --socket PATH, --socket-path PATH   where front ends connect; made with mode 0600\n"
     "  --poll NANOSECONDS                  the longest look for work before a worker sleeps, 0 to\n"
-    "                                      10000000 [default: 50000]\n"
+    "                                      10000000; it looks only while that has paid lately\n"
+    "                                      [default: 50000]\n"
     "  --help                              this text\n";
 
 /// A word, or the value of `--name VALUE` and `--name=VALUE`.

@@ -187,8 +187,9 @@ TEST_P(BlockQueueTest, TheBellRingsOnlyWhileItIsArmed) {
     }
     Transfer transfer{.memory = std::vector<std::byte>(4096)};
     transfer.cut(4096);
+    // A read may end without a bell.
     const BlockRequest request{
-        .operation = BlockOperation::read, .bytes = 4096, .segments = transfer.segments};
+        .operation = BlockOperation::write, .bytes = 4096, .segments = transfer.segments};
     pollfd bell{.fd = queue_->event_fd(), .events = POLLIN, .revents = 0};
     EXPECT_EQ(one(request), 0);
     EXPECT_EQ(poll(&bell, 1, 0), 0);
@@ -204,6 +205,29 @@ TEST_P(BlockQueueTest, TheBellRingsOnlyWhileItIsArmed) {
     queue_->wait();
     EXPECT_TRUE(queue_->arm());  // what is there already says so by itself
     EXPECT_EQ(finish(1).front().error, 0);
+}
+
+TEST_P(BlockQueueTest, AReadThatIsOnlyPartlyInThePageCacheIsWhole) {
+    Transfer written{.memory = std::vector<std::byte>(256 << 10)};
+    std::mt19937_64 random(5);
+    std::ranges::generate(written.memory, [&] { return static_cast<std::byte>(random()); });
+    written.cut(100'003);
+    ASSERT_EQ(one({.operation = BlockOperation::write,
+                   .durable = true,
+                   .bytes = written.memory.size(),
+                   .segments = written.segments}),
+              0);
+    for (int round = 0; round < 8; ++round) {
+        const auto file = *base::open_file(options_.path, O_RDWR);
+        ASSERT_EQ(posix_fadvise(file.get(), start + 65536, 65536, POSIX_FADV_DONTNEED), 0);
+        Transfer read{.memory = std::vector<std::byte>(written.memory.size())};
+        read.cut(70'001);
+        ASSERT_EQ(one({.operation = BlockOperation::read,
+                       .bytes = read.memory.size(),
+                       .segments = read.segments}),
+                  0);
+        ASSERT_EQ(read.memory, written.memory);
+    }
 }
 
 TEST_P(BlockQueueTest, DirectIoTakesMemoryOfAnyAlignment) {

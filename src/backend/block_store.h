@@ -110,6 +110,8 @@ class FileBlockStore : public BlockStore {
     const std::uint64_t start_;
     const std::uint64_t size_;
     const BlockAio aio_;
+    /// Through the host's page cache.
+    const bool cached_;
     const std::string path_;
     /// What memory has to be aligned to (nocache), 1 otherwise.
     std::uint32_t alignment_ = 1;

@@ -131,6 +131,7 @@ FileBlockStore::FileBlockStore(base::FileDescriptor file, const BlockOptions& op
       start_(options.range_start),
       size_(size),
       aio_(options.aio),
+      cached_(!options.direct),
       path_(options.path) {}
 
 FileBlockStore::~FileBlockStore() = default;
@@ -240,7 +241,8 @@ base::Result<void> FileBlockStore::write(std::span<const iovec> from, std::uint6
 base::Result<std::unique_ptr<BlockQueue>> FileBlockStore::make_queue(unsigned depth) {
     if (aio_ != BlockAio::threads) {
         auto queue = make_uring_block_queue(
-            {.fd = file_.get(), .start = start_, .alignment = alignment_}, *this, depth);
+            {.fd = file_.get(), .start = start_, .alignment = alignment_, .cached = cached_}, *this,
+            depth);
         if (queue) {
             return queue;
         }

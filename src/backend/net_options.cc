@@ -13,7 +13,7 @@ namespace cupule::backend {
 namespace {
 
 constexpr std::string_view back_ends =
-    "user, tap=NAME, unix=PATH, unix-client=PATH, vhost-user=PATH";
+    "user, tap=NAME, unix=PATH, unix-client=PATH, vhost-user=PATH, loop";
 constexpr std::string_view words =
     "mac=MAC, mac_seed=TEXT, mtu=N, queues=N, vhost, bps=RATE[/BURST], pps=RATE[/BURST]; with "
     "user: hostfwd=RULE, restrict, "
@@ -87,8 +87,8 @@ base::Result<NetOptions> parse_back_end(std::string_view word) {
     std::string_view value = word;
     const bool has_value = word.find('=') != std::string_view::npos;
     const std::string_view key = base::take_word(value, '=');
-    if (word == "user") {
-        return NetOptions{};
+    if (word == "user" || word == "loop") {
+        return NetOptions{.kind = word == "user" ? NetKind::user : NetKind::loop};
     }
     constexpr std::pair<std::string_view, NetKind> socket_kinds[] = {
         {"unix", NetKind::unix_server},

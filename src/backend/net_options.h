@@ -23,6 +23,7 @@ enum class NetKind : std::uint8_t {
     tap,          // "tap=NAME", or NAME alone as acrn-dm's older grammar has it
     unix_server,  // "unix=PATH": a hub for any number of clients
     unix_client,  // "unix-client=PATH"
+    loop,         // "loop": every frame comes back
     vhost_user,   // "vhost-user=PATH": another process is the device's other half; no port
 };
 

@@ -10,10 +10,12 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <random>
 
 #include "backend/frame_queue.h"
 #include "backend/hub_port.h"
+#include "backend/loop_port.h"
 #include "backend/net_options.h"
 #include "backend/tap_port.h"
 #include "backend/unix_socket.h"
@@ -190,6 +192,39 @@ Frame hex(std::string_view text) {
     return frame;
 }
 
+TEST_F(NetPortTest, WhatALoopIsSentComesBackInOrderAndWhatItCannotHoldIsLost) {
+    std::unique_ptr<NetPort> port;
+    {
+        event::MutexLock lock(monitor_);
+        port = make_loop_port(*loop_, monitor_);
+    }
+    std::optional<Card> card(std::in_place, *port);
+    Frame frame(60);
+    for (std::size_t i = 0; i < loop_frames_max + 3; ++i) {
+        frame[0] = static_cast<std::uint8_t>(i);
+        event::MutexLock lock(monitor_);
+        EXPECT_EQ(card->send(frame), NetPort::Sent::done);
+    }
+    EXPECT_TRUE(card->frames.empty()) << "not inside a call";
+    ASSERT_TRUE(until([&] { return card->frames.size() >= loop_frames_max; }));
+    EXPECT_EQ(card->frames.size(), loop_frames_max);
+    for (std::size_t i = 0; i < loop_frames_max; ++i) {
+        frame[0] = static_cast<std::uint8_t>(i);
+        ASSERT_EQ(card->frames[i], frame);
+    }
+    {
+        event::MutexLock lock(monitor_);
+        card->send(Frame(net_frame_bytes_max));
+        frame[0] = 77;
+        card->send(frame);
+    }
+    ASSERT_TRUE(until([&] { return card->frames.size() > loop_frames_max; }));
+    EXPECT_EQ(card->frames.back(), frame) << "the one that was too long is lost";
+    event::MutexLock lock(monitor_);
+    card.reset();
+    port.reset();
+}
+
 TEST_F(NetPortTest, TheUserNetworksRouterAnswersArp) {
     const auto port = *open_slirp_port({}, *loop_, monitor_);
     {
@@ -306,6 +341,8 @@ TEST(NetOptions, ReadsTheGrammar) {
             {.udp = true, .guest_address = htonl(0x0A00'0210), .host_port = 1, .guest_port = 53}}));
     EXPECT_EQ(parse_net_options("user,bps=1M/2K,pps=1000")->limit,
               (RateLimit{.bytes_per_s = 1 << 20, .operations_per_s = 1000, .bytes_burst = 2048}));
+    EXPECT_EQ(parse_net_options("loop,mtu=1500")->kind, NetKind::loop);
+    EXPECT_EQ(parse_net_options("tap=loop")->name, "loop");
     EXPECT_EQ(parse_net_options("unix=/run/hub")->kind, NetKind::unix_server);
     EXPECT_EQ(parse_net_options("unix-client=/run/hub")->name, "/run/hub");
 }

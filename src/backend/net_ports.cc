@@ -2,6 +2,7 @@
 
 #include "backend/hub_port.h"
 #include "backend/limited_port.h"
+#include "backend/loop_port.h"
 #include "backend/net_options.h"
 #include "backend/tap_port.h"
 
@@ -20,6 +21,8 @@ base::Result<std::unique_ptr<NetPort>> open_port(const NetOptions& options,
             return open_hub_server(options.name, loop, monitor);
         case NetKind::unix_client:
             return open_hub_client(options.name, loop, monitor);
+        case NetKind::loop:
+            return make_loop_port(loop, monitor);
         case NetKind::vhost_user:
             break;
     }

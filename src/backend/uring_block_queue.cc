@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/cached_reads.h"
 #include "base/assert.h"
 #include "base/file_descriptor.h"
 #include "base/log.h"
@@ -24,7 +25,10 @@ constexpr unsigned tries_max = 1000;
 class UringBlockQueue : public BlockQueue {
   public:
     UringBlockQueue(const UringTarget& target, BlockStore& store, unsigned depth)
-        : target_(target), store_(store), slots_(depth) {
+        : target_(target),
+          store_(store),
+          cached_reads_(target.cached ? target.fd : -1),
+          slots_(depth) {
         for (unsigned i = 0; i < depth; ++i) {
             free_.push_back(depth - 1 - i);
         }
@@ -37,7 +41,10 @@ class UringBlockQueue : public BlockQueue {
 
     base::Result<void> open() {
         const auto entries = static_cast<unsigned>(slots_.size());
-        int error = io_uring_queue_init(entries, &ring_, IORING_SETUP_COOP_TASKRUN);
+        // No interrupt of this thread for a completion; the flag in the ring says that one waits
+        // for a system call.
+        int error = io_uring_queue_init(entries, &ring_,
+                                        IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG);
         if (error == -EINVAL) {
             error = io_uring_queue_init(entries, &ring_, 0);  // before Linux 5.19
         }
@@ -66,10 +73,12 @@ class UringBlockQueue : public BlockQueue {
         const unsigned index = free_.back();
         free_.pop_back();
         slots_[index] = {.request = request, .rest = std::move(slots_[index].rest)};
-        if (is_io_aligned(request.segments, target_.alignment)) {
-            prepare(index);
-        } else {
+        if (!is_io_aligned(request.segments, target_.alignment)) {
             carry_out(index);
+        } else if (read_at_once(slots_[index])) {
+            done_.push_back(index);
+        } else {
+            prepare(index);
         }
         return true;
     }
@@ -95,15 +104,21 @@ class UringBlockQueue : public BlockQueue {
             done_.pop_back();
         }
         io_uring_cqe* cqe = nullptr;
-        while (count < to.size() && io_uring_peek_cqe(&ring_, &cqe) == 0) {
+        bool goes_on = false;
+        while (count < to.size() && in_ring_ != 0 && io_uring_peek_cqe(&ring_, &cqe) == 0) {
             const auto index = static_cast<unsigned>(cqe->user_data);
             const int result = cqe->res;
             io_uring_cqe_seen(&ring_, cqe);
+            --in_ring_;
             if (ended(index, result)) {
                 to[count++] = give_back(index);
+            } else {
+                goes_on = true;
             }
         }
-        kick();  // what goes on
+        if (goes_on) {
+            kick();
+        }
         return count;
     }
 
@@ -144,6 +159,19 @@ class UringBlockQueue : public BlockQueue {
         done_.push_back(index);
     }
 
+    /// Whether all of it was in the page cache; what was of it has been read.
+    bool read_at_once(Slot& slot) {
+        const BlockRequest& request = slot.request;
+        if (request.operation != BlockOperation::read) {
+            return false;
+        }
+        slot.done = cached_reads_.read(request.segments, target_.start + request.at);
+        if (slot.done < request.bytes && slot.done != 0) {
+            cut_segments(slot);
+        }
+        return slot.done >= request.bytes;
+    }
+
     /// The kernel takes no more requests. Those that it has end as ever; those that it has not
     /// taken stay in the ring, which is never shown to it again.
     void give_up(int error) {
@@ -151,6 +179,7 @@ class UringBlockQueue : public BlockQueue {
                         base::errno_text(error));
         refused_ = true;
         const unsigned count = io_uring_sq_ready(&ring_);
+        in_ring_ -= count;
         for (unsigned i = 0; i < count; ++i) {
             const unsigned entry = (ring_.sq.sqe_tail - count + i) & ring_.sq.ring_mask;
             carry_out(static_cast<unsigned>(ring_.sq.sqes[entry].user_data));
@@ -199,6 +228,7 @@ class UringBlockQueue : public BlockQueue {
         }
         io_uring_sqe_set_flags(&sqe, IOSQE_FIXED_FILE);
         io_uring_sqe_set_data64(&sqe, index);
+        ++in_ring_;
     }
 
     void prepare_transfer(Slot& slot, io_uring_sqe& sqe) const {
@@ -280,8 +310,11 @@ class UringBlockQueue : public BlockQueue {
     bool open_ = false;
     bool refused_ = false;
     base::FileDescriptor bell_{};
+    CachedReads cached_reads_;
     std::vector<Slot> slots_;
     std::vector<unsigned> free_;
+    /// Prepared, and their completion not seen.
+    unsigned in_ring_ = 0;
     /// Ended without the ring.
     std::vector<unsigned> done_;
 };

@@ -14,6 +14,8 @@ struct UringTarget {
     std::uint64_t start = 0;
     /// What memory and lengths have to be aligned to, 1: nothing.
     std::uint32_t alignment = 1;
+    /// Whether reads go through the host's page cache.
+    bool cached = false;
 };
 
 /// Hands requests to the kernel by io_uring: the file registered, all that was submitted started by

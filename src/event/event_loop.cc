@@ -14,6 +14,9 @@ namespace {
 
 constexpr std::uint64_t wake_id = 0;
 constexpr std::uint64_t timer_id = 1;
+/// How long pollers look before descriptors and timers have their turn, which costs one system
+/// call.
+constexpr std::uint64_t polling_turn_ns = 20 * ns_per_us;
 
 }  // namespace
 
@@ -31,6 +34,14 @@ struct EventLoop::TimerEntry {
     Callback fired;
     /// Guarded by *monitor: the armed deadline, 0 when stopped or dead.
     std::uint64_t deadline_ns = 0;
+};
+
+struct EventLoop::PollerEntry {
+    Monitor* monitor = nullptr;
+    Look look;
+    /// Guarded by *monitor, as is `looking`: it is in the loop's list.
+    bool alive = true;
+    bool looking = false;
 };
 
 class EventLoop::Watch : public FdWatch {
@@ -94,6 +105,23 @@ class EventLoop::LoopTimer : public Timer {
     std::shared_ptr<TimerEntry> entry_;
 };
 
+class EventLoop::LoopPoller : public Poller {
+  public:
+    LoopPoller(EventLoop& loop, std::shared_ptr<PollerEntry> entry)
+        : loop_(loop), entry_(std::move(entry)) {}
+    ~LoopPoller() override { entry_->alive = false; }
+
+    void start() override {
+        if (!std::exchange(entry_->looking, true)) {
+            loop_.looking_.push_back(entry_);
+        }
+    }
+
+  private:
+    EventLoop& loop_;
+    std::shared_ptr<PollerEntry> entry_;
+};
+
 base::Result<std::unique_ptr<EventLoop>> EventLoop::create(std::unique_ptr<Clock> clock) {
     base::FileDescriptor epoll(epoll_create1(EPOLL_CLOEXEC));
     if (!epoll) {
@@ -139,8 +167,8 @@ void EventLoop::stop() {
 
 void EventLoop::run_once(int timeout_ms) {
     std::array<epoll_event, 16> events{};
-    const int count =
-        epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout_ms);
+    const int count = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
+                                 looking_.empty() ? timeout_ms : 0);
     for (int i = 0; i < count; ++i) {
         const epoll_event& event = events[static_cast<std::size_t>(i)];
         if (event.data.u64 == wake_id) {
@@ -152,6 +180,9 @@ void EventLoop::run_once(int timeout_ms) {
         } else {
             run_watch(event.data.u64, event.events);
         }
+    }
+    if (!looking_.empty()) {
+        run_pollers();
     }
 }
 
@@ -187,6 +218,32 @@ base::Result<std::unique_ptr<FdWatch>> EventLoop::watch(int fd, std::uint32_t ep
 
 std::unique_ptr<Timer> EventLoop::make_timer(Monitor& monitor, Callback fired) {
     return std::make_unique<LoopTimer>(*this, monitor, std::move(fired));
+}
+
+std::unique_ptr<Poller> EventLoop::make_poller(Monitor& monitor, Look look) {
+    auto entry = std::make_shared<PollerEntry>();
+    entry->monitor = &monitor;
+    entry->look = std::move(look);
+    return std::make_unique<LoopPoller>(*this, std::move(entry));
+}
+
+void EventLoop::run_pollers() {
+    const std::uint64_t began_ns = clock_->now_ns();
+    std::uint64_t now_ns = began_ns;
+    while (!looking_.empty() && now_ns - began_ns < polling_turn_ns) {
+        // A look may start another poller, which goes to the end of the list.
+        for (std::size_t i = 0; i < looking_.size();) {
+            const std::shared_ptr<PollerEntry> entry = looking_[i];
+            MutexLock lock(*entry->monitor);
+            if (entry->alive && entry->look(now_ns)) {
+                ++i;
+                continue;
+            }
+            entry->looking = false;
+            looking_.erase(looking_.begin() + static_cast<std::ptrdiff_t>(i));
+        }
+        now_ns = clock_->now_ns();
+    }
 }
 
 void EventLoop::run_posted() {

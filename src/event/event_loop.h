@@ -27,9 +27,19 @@ class FdWatch {
     virtual void set_events(std::uint32_t epoll_events) = 0;
 };
 
-/// One thread's loop over file descriptors, timers and posted work. `run` belongs to one thread;
-/// all else may be called from any. Devices and their monitors must outlive the last `run`, and
-/// watches and timers must be destroyed before the loop is.
+/// Work that is looked for instead of waited for, while looking pays. On the loop's thread, with
+/// the monitor held that the poller was made with; destroying it ends it, as with a watch.
+class Poller {
+  public:
+    virtual ~Poller() = default;
+    /// From now on the loop does not sleep: it looks, between its other events, until a look says
+    /// that it was the last one.
+    virtual void start() = 0;
+};
+
+/// One thread's loop over file descriptors, timers, posted work and pollers. `run` belongs to one
+/// thread; all else may be called from any. Devices and their monitors must outlive the last `run`,
+/// and watches and timers must be destroyed before the loop is.
 class EventLoop {
   public:
     using FdCallback = std::move_only_function<void(std::uint32_t epoll_events)>;
@@ -60,6 +70,11 @@ class EventLoop {
     /// A timer on `clock()` whose callback runs on the loop's thread with `monitor` held.
     std::unique_ptr<Timer> make_timer(Monitor& monitor, Callback fired);
 
+    /// Looks for work with `monitor` held, between `start` and the first time it returns false. Its
+    /// argument is what `clock` says. One look should be short: others have their turn after it.
+    using Look = std::move_only_function<bool(std::uint64_t now_ns)>;
+    std::unique_ptr<Poller> make_poller(Monitor& monitor, Look look);
+
     const Clock& clock() const { return *clock_; }
     /// The clock has jumped: timers that are due by now fire in the next turn.
     void clock_jumped() CUPULE_EXCLUDES(mutex_);
@@ -67,14 +82,17 @@ class EventLoop {
   private:
     struct WatchEntry;
     struct TimerEntry;
+    struct PollerEntry;
     class Watch;
     class LoopTimer;
+    class LoopPoller;
 
     EventLoop(std::unique_ptr<Clock> clock, base::FileDescriptor epoll, base::FileDescriptor wake,
               base::FileDescriptor timer);
     void run_posted() CUPULE_EXCLUDES(mutex_);
     void run_timers() CUPULE_EXCLUDES(mutex_);
     void run_watch(std::uint64_t id, std::uint32_t epoll_events) CUPULE_EXCLUDES(mutex_);
+    void run_pollers();
     void program_timer_fd() CUPULE_REQUIRES(mutex_);
 
     std::unique_ptr<Clock> clock_;
@@ -82,6 +100,8 @@ class EventLoop {
     base::FileDescriptor wake_;
     base::FileDescriptor timer_fd_;
     std::atomic<bool> stopping_{false};
+    /// Started and not yet done; only on the loop's thread.
+    std::vector<std::shared_ptr<PollerEntry>> looking_;
 
     /// Guards what follows. A leaf: no callback runs and no monitor is taken while it is held.
     Mutex mutex_;

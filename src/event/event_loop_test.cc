@@ -87,5 +87,70 @@ TEST(EventLoop, CallsAWatchUntilItIsPausedOrDestroyed) {
     watch.reset();
 }
 
+TEST(EventLoop, APollerLooksUntilItSaysThatItIsDoneAndMayStartAgain) {
+    const auto loop = make_loop();
+    Monitor monitor;
+    int looks = 0;
+    const auto poller = loop->make_poller(monitor, [&](std::uint64_t) { return ++looks % 3 != 0; });
+    loop->run_once(0);
+    EXPECT_EQ(looks, 0);
+    for (int round = 1; round <= 2; ++round) {
+        {
+            MutexLock lock(monitor);
+            poller->start();
+            poller->start();
+        }
+        for (int i = 0; i < 5; ++i) {
+            loop->run_once(0);
+        }
+        EXPECT_EQ(looks, 3 * round);
+    }
+}
+
+TEST(EventLoop, PollersLookInTurnAndKeepNothingElseFromItsTurn) {
+    const auto loop = make_loop();
+    Monitor monitor;
+    int first = 0;
+    int second = 0;
+    const auto one = loop->make_poller(monitor, [&](std::uint64_t) { return ++first != 0; });
+    const auto other = loop->make_poller(monitor, [&](std::uint64_t) {
+        ++second;
+        if (second == 100) {
+            loop->post([&] { loop->stop(); });
+        }
+        return true;
+    });
+    {
+        MutexLock lock(monitor);
+        one->start();
+        other->start();
+    }
+    loop->run();
+    EXPECT_GE(second, 100);
+    EXPECT_EQ(first, second);
+}
+
+TEST(EventLoop, ADestroyedPollerLooksNoMoreEvenWhenItDestroysItself) {
+    const auto loop = make_loop();
+    Monitor monitor;
+    int looks = 0;
+    std::unique_ptr<Poller> own;
+    own = loop->make_poller(monitor, [&](std::uint64_t) {
+        ++looks;
+        own.reset();
+        return true;
+    });
+    auto other = loop->make_poller(monitor, [&](std::uint64_t) { return ++looks != 0; });
+    {
+        MutexLock lock(monitor);
+        own->start();
+        other->start();
+        other.reset();
+    }
+    loop->run_once(0);
+    loop->run_once(0);
+    EXPECT_EQ(looks, 1);
+}
+
 }  // namespace
 }  // namespace cupule::event

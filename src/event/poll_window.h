@@ -15,6 +15,7 @@ class PollWindow {
     explicit PollWindow(std::uint64_t max_ns) : max_ns_(max_ns) {}
 
     std::uint64_t ns() const { return now_ns_; }
+    std::uint64_t max_ns() const { return max_ns_; }
     /// Woken after a sleep of this length.
     void slept(std::uint64_t ns) {
         if (ns > max_ns_) {

@@ -5,7 +5,8 @@
 namespace cupule::machine {
 
 base::Result<NetParts> NetParts::make(const backend::NetOptions& options,
-                                      const backend::MacAddress& mac, const std::string& place) {
+                                      const backend::MacAddress& mac, const std::string& place,
+                                      std::uint64_t poll_ns_max) {
     NetParts parts;
     for (unsigned i = 0; i < options.queues; ++i) {
         // The host shows 15 bytes: "net 31:7 q15".
@@ -17,7 +18,7 @@ base::Result<NetParts> NetParts::make(const backend::NetOptions& options,
     for (std::size_t i = 0; i < parts.ports_.size(); ++i) {
         pairs.push_back({.port = *parts.ports_[i], .worker = *parts.workers_[i]});
     }
-    const device::VirtioNetSpec spec{.mac = mac, .mtu = options.mtu};
+    const device::VirtioNetSpec spec{.mac = mac, .mtu = options.mtu, .poll_ns_max = poll_ns_max};
     parts.device = std::make_unique<device::VirtioNet>(spec, pairs);
     return parts;
 }

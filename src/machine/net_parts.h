@@ -14,9 +14,10 @@ namespace cupule::machine {
 /// A virtio network card and what it works with: a worker and a port for each pair of queues.
 class NetParts {
   public:
-    /// `place` ("3:0") is in the names of its threads.
+    /// `place` ("3:0") is in the names of its threads; `poll_ns_max` as VirtioNetSpec.
     static base::Result<NetParts> make(const backend::NetOptions& options,
-                                       const backend::MacAddress& mac, const std::string& place);
+                                       const backend::MacAddress& mac, const std::string& place,
+                                       std::uint64_t poll_ns_max);
     NetParts(NetParts&&) = default;
     NetParts& operator=(NetParts&&) = delete;
     /// The device, wherever it went, is destroyed before.

@@ -82,7 +82,8 @@ base::Result<std::unique_ptr<Endpoint>> make_virtio_net(const SlotOptions& slot,
     if (options->kind == backend::NetKind::vhost_user) {
         return make_vhost_user_net(slot, *options, mac, context);
     }
-    auto parts = NetParts::make(*options, mac, fmt::format("{}:{}", slot.slot, slot.function));
+    auto parts = NetParts::make(*options, mac, fmt::format("{}:{}", slot.slot, slot.function),
+                                context.options.virtio_poll_ns);
     if (!parts) {
         return std::unexpected(parts.error().in(place_of(slot)));
     }

@@ -136,19 +136,28 @@ void Queue::put_in_order(Ring& ring, const ChainSlot& slot, std::uint32_t writte
     }
 }
 
-bool Queue::publish() {
-    return with_ring([this](auto& ring) {
+void Queue::show() {
+    with_ring([this](auto& ring) {
         if (!ring.unpublished()) {
-            return false;
+            return;
         }
-        ++statistics_.batches;
-        const bool wanted = ring.publish();
+        batch_open_ = true;
+        interrupt_wanted_ |= ring.publish();
         if (log_ != nullptr) {
             log_->published(ring.position().next_used);
         }
-        statistics_.interrupts += wanted ? 1 : 0;
-        return wanted;
     });
+}
+
+bool Queue::publish() {
+    show();
+    if (!std::exchange(batch_open_, false)) {
+        return false;
+    }
+    const bool wanted = std::exchange(interrupt_wanted_, false);
+    ++statistics_.batches;
+    statistics_.interrupts += wanted ? 1 : 0;
+    return wanted;
 }
 
 void Queue::disable_notifications() {

@@ -20,7 +20,7 @@ namespace cupule::virtio {
 /// Counts since activation.
 struct QueueStatistics {
     std::uint64_t requests = 0;    // chains taken
-    std::uint64_t batches = 0;     // publishes that showed something
+    std::uint64_t batches = 0;     // publishes of something
     std::uint64_t interrupts = 0;  // of these, the ones the driver wanted to hear of
 };
 
@@ -62,9 +62,13 @@ class Queue {
     /// one before a reset, is dropped.
     void push_used(Chain chain, std::uint32_t written);
 
-    /// Shows the driver, at once, all that was pushed. True: the driver wants an interrupt, decided
-    /// for the batch as a whole (2.7.7, 2.7.10, 2.8.14).
+    /// Shows the driver, at once, all that was pushed since it was last shown something. True: the
+    /// driver wants an interrupt for what it was shown since the last call (2.7.7, 2.7.10, 2.8.14).
     [[nodiscard]] bool publish();
+
+    /// Shows the driver what was pushed so far of a batch that `publish` ends: one that polls goes
+    /// on meanwhile, one that sleeps is interrupted once.
+    void show();
 
     /// One request at a time: push_used and publish.
     [[nodiscard]] bool complete(Chain chain, std::uint32_t written) {
@@ -147,6 +151,9 @@ class Queue {
     InflightLog* log_ = nullptr;
     /// Heads to take first, the last one at the front.
     std::vector<std::uint16_t> again_;
+    /// What `show` has begun and `publish` has not ended.
+    bool batch_open_ = false;
+    bool interrupt_wanted_ = false;
     QueueStatistics statistics_;
 };
 

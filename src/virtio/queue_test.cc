@@ -81,6 +81,9 @@ class QueueMatrix : public ::testing::TestWithParam<Parameters> {
             }
             for (std::uint64_t i = random_() % 40; i > 0 && !taken_.empty(); --i) {
                 answer(pick(taken_.size()));
+                if (random_() % 8 == 0) {
+                    bench_.queue.show();
+                }
             }
             static_cast<void>(bench_.queue.publish());
             idle = bench_.workload.collect() > 0 ? 0 : idle;
@@ -111,6 +114,30 @@ TEST_P(QueueMatrix, CarriesAllDataWhenRequestsFinishInOrder) {
 
 TEST_P(QueueMatrix, CarriesAllDataWhenRequestsFinishInAnyOrder) {
     run(enough(bench_.options.size), [this](std::size_t count) { return random_() % count; });
+}
+
+TEST_P(QueueMatrix, WhatIsShownIsThereAtOnceAndInterruptsWhenTheBatchEnds) {
+    ASSERT_FALSE(bench_.driver.enable_interrupts());
+    for (int i = 0; i < 2; ++i) {
+        bool submitted = false;
+        for (int tries = 0; tries < 1000 && !submitted; ++tries) {
+            submitted = bench_.workload.submit();  // random: not every one fits a short ring
+        }
+        ASSERT_TRUE(submitted);
+        bench_.driver.publish();
+        Chain chain = bench_.queue.pop();
+        ASSERT_TRUE(chain);
+        const std::uint32_t written = testing::answer_request(chain);
+        bench_.queue.push_used(std::move(chain), written);
+        bench_.queue.show();
+        EXPECT_EQ(bench_.queue.statistics().batches, 0U);
+        EXPECT_EQ(bench_.workload.collect(), 1U);
+    }
+    EXPECT_TRUE(bench_.queue.publish());
+    EXPECT_EQ(bench_.workload.problem(), "");
+    EXPECT_EQ(bench_.queue.statistics().batches, 1U);
+    EXPECT_EQ(bench_.queue.statistics().interrupts, 1U);
+    EXPECT_FALSE(bench_.queue.publish()) << "nothing new";
 }
 
 TEST_P(QueueMatrix, Class3_ReadsNoDescriptorOfAChainAgain) {

@@ -6,25 +6,47 @@
 
 namespace cupule::virtio {
 
-base::Result<std::unique_ptr<WorkerQueue>> WorkerQueue::create(event::Worker& worker,
-                                                               RunningQueue queue,
-                                                               DeviceEvents& events,
-                                                               event::Callback kicked,
-                                                               QueueMeter* meter) {
+base::Result<std::unique_ptr<WorkerQueue>> WorkerQueue::create(
+    event::Worker& worker, RunningQueue queue, DeviceEvents& events, event::Callback kicked,
+    QueueMeter* meter, std::uint64_t poll_ns_max) {
     std::unique_ptr<WorkerQueue> made(
-        new WorkerQueue(std::move(queue), events, std::move(kicked), meter));
+        new WorkerQueue(worker, std::move(queue), events, std::move(kicked), meter, poll_ns_max));
     CUPULE_TRY_ASSIGN(made->watch_,
                       worker.loop().watch(made->running_.kick_fd, EPOLLIN, worker.monitor(),
                                           [self = made.get()](std::uint32_t) { self->ready(); }));
+    made->poller_ = worker.loop().make_poller(
+        worker.monitor(), [self = made.get()](std::uint64_t) { return self->look(); });
     return made;
 }
 
 void WorkerQueue::ready() {
     base::drain_eventfd(running_.kick_fd);
-    if (!std::exchange(own_kick_, false) && meter_ != nullptr) {
+    if (meter_ != nullptr) {
         meter_->kick();
     }
+    if (looking_) {
+        return;  // the next look finds it
+    }
+    if (const std::uint64_t since_ns = std::exchange(asleep_since_ns_, 0); since_ns != 0) {
+        window_.slept(clock_.now_ns() - since_ns);
+    }
     kicked_();
+}
+
+bool WorkerQueue::look() {
+    looking_ = false;
+    kicked_();
+    return looking_;
+}
+
+void WorkerQueue::rest(bool found) {
+    const std::uint64_t now_ns = window_.max_ns() != 0 ? clock_.now_ns() : 0;
+    found_last_ns_ = found ? now_ns : found_last_ns_;
+    if (now_ns - found_last_ns_ < window_.ns() || queue().enable_notifications()) {
+        again();
+    } else {
+        asleep_since_ns_ = now_ns;
+    }
 }
 
 void WorkerQueue::publish() {
@@ -40,6 +62,7 @@ void WorkerQueue::publish() {
 
 RunningQueue WorkerQueue::take() {
     watch_.reset();
+    poller_.reset();
     return std::move(running_);
 }
 

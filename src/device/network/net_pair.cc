@@ -4,8 +4,9 @@
 
 namespace cupule::device {
 
-NetPair::NetPair(event::Worker& worker, backend::NetPort& port, std::atomic<bool>& link_up)
-    : worker_(worker), port_(port), link_up_(link_up) {
+NetPair::NetPair(event::Worker& worker, backend::NetPort& port, std::uint64_t poll_ns_max,
+                 std::atomic<bool>& link_up)
+    : worker_(worker), port_(port), link_up_(link_up), transmitter_(worker, port, poll_ns_max) {
     worker_.call([this] {
         offloads_ = port_.offloads();
         link_up_ = port_.link_up();

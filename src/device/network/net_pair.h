@@ -22,8 +22,9 @@ struct NetPairRules {
 /// device's monitor unless they say otherwise.
 class NetPair : private backend::NetPortEvents {
   public:
-    /// All outlive the pair. `link_up` is written on the worker.
-    NetPair(event::Worker& worker, backend::NetPort& port, std::atomic<bool>& link_up);
+    /// All outlive the pair. `poll_ns_max` as NetTransmitter; `link_up` is written on the worker.
+    NetPair(event::Worker& worker, backend::NetPort& port, std::uint64_t poll_ns_max,
+            std::atomic<bool>& link_up);
     ~NetPair() override;
 
     /// Before the first queue starts and after the last one stopped.
@@ -64,7 +65,7 @@ class NetPair : private backend::NetPortEvents {
     NetPairRules rules_;
     virtio::DeviceEvents* events_ = nullptr;
     NetReceiver receiver_{worker_, port_};
-    NetTransmitter transmitter_{worker_, port_};
+    NetTransmitter transmitter_;
 };
 
 }  // namespace cupule::device

@@ -20,8 +20,9 @@ constexpr std::uint64_t frame_bytes_max = backend::net_frame_bytes_max - sizeof(
 base::Result<void> NetTransmitter::start(virtio::RunningQueue queue, virtio::DeviceEvents& events,
                                          const backend::NetOffloads& offloads) {
     offloads_ = offloads;
-    CUPULE_TRY_ASSIGN(queue_, virtio::WorkerQueue::create(
-                                  worker_, std::move(queue), events, [this] { run(); }, &meter_));
+    CUPULE_TRY_ASSIGN(
+        queue_, virtio::WorkerQueue::create(
+                    worker_, std::move(queue), events, [this] { run(); }, &meter_, poll_ns_max_));
     return {};
 }
 
@@ -44,6 +45,7 @@ void NetTransmitter::run() {
     queue.disable_notifications();
     bool drained = false;
     bool busy = false;
+    bool found = false;
     for (unsigned sent = 0; sent < batch_max && !drained && !busy; ++sent) {
         virtio::Chain chain = stuck_ ? std::move(stuck_) : queue.pop();
         if (!chain) {
@@ -53,14 +55,19 @@ void NetTransmitter::run() {
             busy = true;
         } else {
             queue.push_used(std::move(chain), 0);
+            found = true;
         }
     }
-    port_.flush();
+    if (found) {
+        port_.flush();
+    }
     queue_->publish();
     if (queue.broken() || busy) {
         return;
     }
-    if (!drained || queue.enable_notifications()) {
+    if (drained) {
+        queue_->rest(found);
+    } else {
         queue_->again();
     }
 }

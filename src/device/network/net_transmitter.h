@@ -16,7 +16,9 @@ class NetTransmitter {
   public:
     static constexpr std::size_t segments_max = 128;
 
-    NetTransmitter(event::Worker& worker, backend::NetPort& port) : worker_(worker), port_(port) {}
+    /// `poll_ns_max`: the longest look for frames before sleeping, in nanoseconds; 0: none.
+    NetTransmitter(event::Worker& worker, backend::NetPort& port, std::uint64_t poll_ns_max)
+        : worker_(worker), port_(port), poll_ns_max_(poll_ns_max) {}
 
     /// `offloads`: what the driver negotiated to leave to us.
     base::Result<void> start(virtio::RunningQueue queue, virtio::DeviceEvents& events,
@@ -34,6 +36,7 @@ class NetTransmitter {
 
     event::Worker& worker_;
     backend::NetPort& port_;
+    const std::uint64_t poll_ns_max_;
     std::unique_ptr<virtio::WorkerQueue> queue_;
     virtio::QueueMeter meter_;
     backend::NetOffloads offloads_;

@@ -27,7 +27,8 @@ VirtioNet::VirtioNet(const VirtioNetSpec& spec, std::span<const NetPairPowers> p
     : spec_(spec), spec_mac_(pack(spec.mac)), mac_(spec_mac_) {
     CUPULE_ASSERT(!pairs.empty());
     for (const NetPairPowers& each : pairs) {
-        pairs_.push_back(std::make_unique<NetPair>(each.worker, each.port, link_up_));
+        pairs_.push_back(
+            std::make_unique<NetPair>(each.worker, each.port, spec_.poll_ns_max, link_up_));
     }
     constexpr virtio::QueueLimits data{.size_max = data_queue_size,
                                        .segments_max = NetTransmitter::segments_max};

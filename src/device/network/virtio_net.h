@@ -28,6 +28,8 @@ struct VirtioNetSpec {
     MacAddress mac{};
     /// 0: not told.
     std::uint16_t mtu = 0;
+    /// The longest look for frames to send before a worker sleeps, in nanoseconds; 0: none.
+    std::uint64_t poll_ns_max = 0;
 };
 
 /// What one pair of queues works with.

@@ -425,6 +425,17 @@ TEST_P(VirtioNetTest, PairsAreAttachedAsTheDriverAsksAndEachHasItsPort) {
     EXPECT_EQ(command(net::control::mq_pairs_set, {4, 0}), 1U);
 }
 
+TEST_P(VirtioNetTest, PollingSendsEveryFrameAndEndsWithAReset) {
+    create(1, {.mac = mac, .poll_ns_max = 1'000'000});
+    start();
+    constexpr std::size_t frames = 300;
+    for (std::size_t i = 0; i < frames; ++i) {
+        ASSERT_TRUE(passes_out(frame_of(60, static_cast<std::uint8_t>(i))));
+    }
+    EXPECT_EQ(sent(), frames);
+    bench_->set_status(0);
+}
+
 TEST_P(VirtioNetTest, CountsFramesBytesAndWhatWasLost) {
     start();
     EXPECT_TRUE(passes_out(frame_of(100)));

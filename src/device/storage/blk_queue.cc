@@ -16,9 +16,11 @@ namespace {
 using namespace virtio_blk;
 using backend::BlockOperation;
 
-/// Requests between two looks at the event loop, so that `stop` never waits for a driver that keeps
-/// the ring full.
+/// Requests of one look, so that `stop` never waits for a driver that keeps the ring full.
 constexpr unsigned batch_max = 64;
+/// Requests between two times that the host is given what was taken and a driver is shown what has
+/// ended: both work while we go on.
+constexpr unsigned part_max = 8;
 
 const char* to_text(BlockOperation operation) {
     switch (operation) {
@@ -72,24 +74,23 @@ base::Result<void> BlkQueue::start_here(virtio::RunningQueue queue, virtio::Devi
     if (disk_.store != nullptr) {
         CUPULE_TRY_ASSIGN(store_queue_, disk_.store->make_queue(depth));
     }
-    CUPULE_TRY_ASSIGN(
-        kick_watch_,
-        worker_.loop().watch(queue.kick_fd, EPOLLIN, worker_.monitor(), [this](std::uint32_t) {
-            base::drain_eventfd(running_->kick_fd);
-            if (!std::exchange(self_kicked_, false)) {
-                meter_.kick();
-            }
-            run();
-        }));
+    CUPULE_TRY_ASSIGN(kick_watch_, worker_.loop().watch(queue.kick_fd, EPOLLIN, worker_.monitor(),
+                                                        [this](std::uint32_t) {
+                                                            base::drain_eventfd(running_->kick_fd);
+                                                            meter_.kick();
+                                                            wake();
+                                                        }));
     if (store_queue_ && store_queue_->event_fd() >= 0) {
         CUPULE_TRY_ASSIGN(done_watch_,
                           worker_.loop().watch(store_queue_->event_fd(), EPOLLIN, worker_.monitor(),
                                                [this](std::uint32_t) {
                                                    base::drain_eventfd(store_queue_->event_fd());
-                                                   run();
+                                                   wake();
                                                }));
     }
-    limit_timer_ = worker_.loop().make_timer(worker_.monitor(), [this] { run(); });
+    limit_timer_ = worker_.loop().make_timer(worker_.monitor(), [this] { wake(); });
+    poller_ = worker_.loop().make_poller(worker_.monitor(),
+                                         [this](std::uint64_t now_ns) { return look(now_ns); });
     slots_.resize(depth);
     free_.clear();
     for (std::uint32_t index = depth; index != 0; --index) {
@@ -98,12 +99,15 @@ base::Result<void> BlkQueue::start_here(virtio::RunningQueue queue, virtio::Devi
     running_ = std::move(queue);
     events_ = &events;
     held_.reset();
-    self_kicked_ = false;
+    asleep_ = true;
+    asleep_since_ns_ = 0;
     broken_told_ = false;
+    ended_.resize(batch_max);
     return {};
 }
 
 std::optional<virtio::RunningQueue> BlkQueue::stop_here() {
+    poller_.reset();
     kick_watch_.reset();
     done_watch_.reset();
     limit_timer_.reset();
@@ -123,6 +127,7 @@ std::optional<virtio::RunningQueue> BlkQueue::stop_here() {
 }
 
 void BlkQueue::let_go() {
+    poller_.reset();
     kick_watch_.reset();
     done_watch_.reset();
     limit_timer_.reset();
@@ -130,36 +135,35 @@ void BlkQueue::let_go() {
     events_ = nullptr;
 }
 
-void BlkQueue::run() {
+/// Something may have happened.
+void BlkQueue::wake() {
+    if (!std::exchange(asleep_, false)) {
+        return;  // a look will find it
+    }
+    found_last_ns_ = now_ns();
     if (disk_.poll_ns_max != 0 && asleep_since_ns_ != 0) {
-        window_.slept(now_ns() - asleep_since_ns_);
+        window_.slept(found_last_ns_ - asleep_since_ns_);
     }
     if (store_queue_) {
         store_queue_->disarm();
     }
     running_->queue.disable_notifications();
-    pass();
-    if (window_.ns() != 0) {
-        poll();
-    }
-    sleep();
+    poller_->start();
 }
 
-/// Looks on for work, for at most the longest window in all: the event loop has other things to do.
-void BlkQueue::poll() {
-    const std::uint64_t began_ns = now_ns();
-    std::uint64_t last_ns = began_ns;
-    for (std::uint64_t now = began_ns;
-         now - last_ns < window_.ns() && now - began_ns < disk_.poll_ns_max && !held_;
-         now = now_ns()) {
-        if (pass()) {
-            last_ns = now;
-        }
+/// False: asleep.
+bool BlkQueue::look(std::uint64_t now_ns) {
+    look_ns_ = ended_ns_ = now_ns;
+    if (pass()) {
+        found_last_ns_ = now_ns;
+        return true;
     }
+    const bool keen = !held_ && now_ns - found_last_ns_ < window_.ns();
+    return keen || !sleep();
 }
 
-/// Asks to be woken by whatever can happen next.
-void BlkQueue::sleep() {
+/// Asks to be woken by whatever can happen next. False: some of it has happened already.
+bool BlkQueue::sleep() {
     virtio::Queue& queue = running_->queue;
     if (queue.broken() && !std::exchange(broken_told_, true)) {
         events_->queue_broken(running_->index, queue.fault());
@@ -170,10 +174,15 @@ void BlkQueue::sleep() {
         more |= queue.enable_notifications();
     }
     if (more) {
-        self_kicked_ = true;
-        base::signal_eventfd(running_->kick_fd);  // the loop's turn first
+        if (store_queue_) {
+            store_queue_->disarm();
+        }
+        queue.disable_notifications();
+        return false;
     }
-    asleep_since_ns_ = disk_.poll_ns_max != 0 ? now_ns() : 0;
+    asleep_ = true;
+    asleep_since_ns_ = disk_.poll_ns_max != 0 ? look_ns_ : 0;
+    return true;
 }
 
 void BlkQueue::submit_held() {
@@ -197,20 +206,33 @@ bool BlkQueue::pass() {
     if (held_) {
         submit_held();
     }
-    unsigned taken = 0;
-    while (taken < batch_max && take_one()) {
-        ++taken;
+    bool found = false;
+    for (unsigned taken = 0; taken < batch_max && take_some(); taken += part_max) {
+        found = true;
+        if (store_queue_) {
+            store_queue_->kick();
+            if (finish_ended()) {  // there and then
+                running_->queue.show();
+            }
+        }
     }
-    bool ended = false;
-    if (store_queue_) {
+    if (store_queue_ && free_.size() != slots_.size()) {
         store_queue_->kick();
         while (finish_ended()) {
-            ended = true;
+            found = true;
             store_queue_->kick();
         }
     }
     publish();
-    return taken != 0 || ended;
+    return found;
+}
+
+bool BlkQueue::take_some() {
+    unsigned taken = 0;
+    while (taken < part_max && take_one()) {
+        ++taken;
+    }
+    return taken != 0;
 }
 
 void BlkQueue::publish() {
@@ -220,9 +242,9 @@ void BlkQueue::publish() {
 }
 
 bool BlkQueue::finish_ended() {
-    std::array<backend::BlockCompletion, batch_max> ended;
-    const std::size_t count = store_queue_->collect(ended);
-    for (const backend::BlockCompletion& each : std::span(ended).first(count)) {
+    const std::size_t count = store_queue_->collect(ended_);
+    ended_ns_ = count != 0 ? now_ns() : ended_ns_;
+    for (const backend::BlockCompletion& each : std::span(ended_).first(count)) {
         step_ended(each.token, each.error);
     }
     return count != 0;
@@ -251,8 +273,8 @@ bool BlkQueue::take_one() {
     slot.may_unmap = false;
     slot.next_range = 0;
     slot.ranges.clear();
-    slot.segments.clear();
-    slot.began_ns = now_ns();
+    slot.segment_count = 0;
+    slot.began_ns = look_ns_;
     if (const Verdict verdict = begin(slot)) {
         finish(index, *verdict);
         return true;
@@ -321,10 +343,13 @@ BlkQueue::Verdict BlkQueue::begin_transfer(Slot& slot, virtio::ChainReader& read
     slot.bytes = bytes;
     slot.ranges.push_back(range);
     virtio::ChainWriter writer(slot.chain);
-    slot.segments.resize(to_guest ? slot.chain.writable().size() : slot.chain.readable().size());
-    const std::uint32_t count =
+    const std::size_t buffers =
+        to_guest ? slot.chain.writable().size() : slot.chain.readable().size();
+    if (slot.segments.size() < buffers) {
+        slot.segments.resize(buffers);
+    }
+    slot.segment_count =
         to_guest ? writer.take(bytes, slot.segments) : reader.take(bytes, slot.segments);
-    slot.segments.resize(count);
     return {};
 }
 
@@ -373,13 +398,14 @@ std::uint8_t BlkQueue::give_id(Slot& slot) const {
 void BlkQueue::submit_step(std::uint32_t index) {
     Slot& slot = slots_[index];
     const Range& range = slot.ranges[slot.next_range];
-    const bool taken = store_queue_->submit({.operation = slot.operation,
-                                             .durable = !disk_.write_back,
-                                             .may_unmap = slot.may_unmap,
-                                             .at = range.at,
-                                             .bytes = range.bytes,
-                                             .segments = slot.segments,
-                                             .token = index});
+    const bool taken =
+        store_queue_->submit({.operation = slot.operation,
+                              .durable = !disk_.write_back,
+                              .may_unmap = slot.may_unmap,
+                              .at = range.at,
+                              .bytes = range.bytes,
+                              .segments = std::span(slot.segments).first(slot.segment_count),
+                              .token = index});
     CUPULE_ASSERT(taken);  // it is as deep as there are slots
 }
 
@@ -411,7 +437,7 @@ void BlkQueue::finish(std::uint32_t index, std::uint8_t status) {
     const std::uint64_t written = data == slot.room ? data + 1 : data;
     running_->queue.push_used(std::move(slot.chain), static_cast<std::uint32_t>(written));
     unpublished_ = true;
-    meter_.request(failed ? 0 : slot.bytes, failed, now_ns() - slot.began_ns);
+    meter_.request(failed ? 0 : slot.bytes, failed, ended_ns_ - slot.began_ns);
     free_.push_back(index);
 }
 

@@ -36,8 +36,9 @@ struct BlkDisk {
 };
 
 /// Serves one queue of a disk on a worker, many requests at a time: takes what the driver has made
-/// available, starts it all with one call, hands back what has ended in batches. `start` and `stop`
-/// belong to the device's monitor, which the worker never takes.
+/// available, starts it all with one call, hands back what has ended in batches. Looks for more
+/// (event::Poller) as long as it finds some and for the length of its window beyond. `start` and
+/// `stop` belong to the device's monitor, which the worker never takes.
 class BlkQueue {
   public:
     static constexpr std::uint16_t size_max = 256;
@@ -73,7 +74,9 @@ class BlkQueue {
         std::uint64_t began_ns = 0;
         std::vector<Range> ranges{};
         std::size_t next_range = 0;
+        /// Never shrinks; the first `segment_count` are the request's.
         std::vector<iovec> segments{};
+        std::uint32_t segment_count = 0;
     };
     /// Empty: the request goes to the store; else how it ended at once.
     using Verdict = std::optional<std::uint8_t>;
@@ -81,10 +84,11 @@ class BlkQueue {
     base::Result<void> start_here(virtio::RunningQueue queue, virtio::DeviceEvents& events);
     std::optional<virtio::RunningQueue> stop_here();
     void let_go();
-    void run();
-    void poll();
-    void sleep();
+    void wake();
+    bool look(std::uint64_t now_ns);
+    bool sleep();
     bool pass();
+    bool take_some();
     bool take_one();
     void submit_held();
     static std::uint64_t charge(const Slot& slot);
@@ -115,17 +119,22 @@ class BlkQueue {
     std::unique_ptr<event::FdWatch> kick_watch_;
     std::unique_ptr<event::FdWatch> done_watch_;
     std::unique_ptr<event::Timer> limit_timer_;
+    std::unique_ptr<event::Poller> poller_;
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_;
     /// Taken from the ring, waiting for the rate limit.
     std::optional<std::uint32_t> held_;
     bool unpublished_ = false;
-    /// The kick to come is our own.
-    bool self_kicked_ = false;
+    bool asleep_ = true;
     bool broken_told_ = false;
     bool failure_told_ = false;
     event::PollWindow window_;
     std::uint64_t asleep_since_ns_ = 0;
+    std::uint64_t found_last_ns_ = 0;
+    /// When the look under way began, and when what it hands back ended: requests' times.
+    std::uint64_t look_ns_ = 0;
+    std::uint64_t ended_ns_ = 0;
+    std::vector<backend::BlockCompletion> ended_;
 };
 
 }  // namespace cupule::device
