@@ -91,7 +91,7 @@ UserVm::UserVm(ServiceParts& service, std::unique_ptr<VmRegistry::Claim> claim,
       requests_(std::move(page), vcpus,
                 (flags & hypervisor::acrn::vm_flag_completion_polling) != 0),
       eventfds_(*vm_),
-      devices_(service.devices, *vm_, vcpus) {}
+      devices_(service.devices, *vm_, claim_->id(), vcpus) {}
 
 UserVm::~UserVm() {
     stop();
