@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/bits.h"
+#include "hsm/vm_registry.h"
 
 namespace cupule::hsm {
 
@@ -41,8 +42,21 @@ void SharedMemory::leave(std::uint16_t peer) {
 }
 
 void SharedMemory::ring(std::uint16_t peer, unsigned vector) {
+    if (peer > VmRegistry::vms_max) {
+        return;
+    }
+    {
+        event::MutexLock lock(ringing_mutex_);
+        if (!ringing_.emplace(peer, vector).second) {
+            return;
+        }
+    }
     // Who rings holds its own monitor; the other's is taken by the loop.
     loop_.post([this, peer, vector] {
+        {
+            event::MutexLock lock(ringing_mutex_);
+            ringing_.erase({peer, vector});
+        }
         event::MutexLock lock(mutex_);
         const auto found = peers_.find(peer);
         if (found != peers_.end()) {

@@ -5,7 +5,9 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "event/event_loop.h"
@@ -34,7 +36,7 @@ class SharedMemory {
     /// No bell of this peer is being rung any more when it returns. Without its monitor held.
     void leave(std::uint16_t peer) CUPULE_EXCLUDES(mutex_);
     /// Soon; nothing where there is no such peer. Any monitor may be held.
-    void ring(std::uint16_t peer, unsigned vector);
+    void ring(std::uint16_t peer, unsigned vector) CUPULE_EXCLUDES(ringing_mutex_);
 
   private:
     SharedMemory(std::byte* data, std::uint64_t size, event::EventLoop& loop)
@@ -43,6 +45,10 @@ class SharedMemory {
     std::byte* const data_;
     const std::uint64_t size_;
     event::EventLoop& loop_;
+    /// Who is to be rung already: a guest that rings faster than it is heard costs nothing more. A
+    /// leaf lock.
+    event::Mutex ringing_mutex_;
+    std::set<std::pair<std::uint16_t, unsigned>> ringing_ CUPULE_GUARDED_BY(ringing_mutex_);
     /// Guards the peers; a bell takes the monitor of its function inside.
     event::Mutex mutex_;
     std::map<std::uint16_t, Bell> peers_ CUPULE_GUARDED_BY(mutex_);
