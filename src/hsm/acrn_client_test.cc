@@ -394,5 +394,20 @@ TEST_F(WatchedClient, ADoorbellVisitsNoClient) {
     EXPECT_EQ(vm_->request_count(), 1U) << "beside it, each is one";
 }
 
+TEST_F(AcrnClient, AnEdgeIsOneCallOfTheHsm) {
+    std::vector<std::uint64_t> lines;
+    auto vm = AcrnVm::create({.name = "guest"}, {},
+                             std::make_unique<LinePort>(bench_.session(), process_, lines));
+    ASSERT_TRUE(vm) << vm.error().message;
+    lines.clear();
+    (*vm)->pulse_gsi({0});
+    (*vm)->pulse_gsi({16});
+    EXPECT_EQ(lines, (std::vector<std::uint64_t>{std::uint64_t{2} << 32 | 2,
+                                                 std::uint64_t{3} << 32 | 16}));
+    EXPECT_EQ(guest().gsi_rises({0}), 1U);
+    vm_.reset();
+    vm->reset();
+}
+
 }  // namespace
 }  // namespace cupule::hsm

@@ -350,6 +350,15 @@ void AcrnVm::set_gsi_level(irq::Gsi gsi, bool asserted) {
     }
 }
 
+void AcrnVm::pulse_gsi(irq::Gsi gsi) {
+    const int result =
+        drive_line(electrical_gsi(gsi), is_low_active(gsi) ? LineOperation::falling_pulse
+                                                           : LineOperation::raising_pulse);
+    if (result < 0) {
+        base::log_error("the HSM refuses GSI {}: {}", gsi.value, base::errno_text(-result));
+    }
+}
+
 void AcrnVm::send(const irq::MsiMessage& message) {
     acrn_msi_entry entry{};
     entry.msi_addr = message.address;

@@ -59,6 +59,8 @@ class AcrnVm : public Vm {
     DeviceAssigner* device_assigner() override { return &assigner_; }
 
     void set_gsi_level(irq::Gsi gsi, bool asserted) override;
+    /// One call of the HSM, which a timer's tick is worth.
+    void pulse_gsi(irq::Gsi gsi) override;
     unsigned gsi_count() const override { return gsi_count_; }
     void send(const irq::MsiMessage& message) override;
 
