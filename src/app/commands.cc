@@ -1,7 +1,9 @@
 #include "app/commands.h"
 
 #include <algorithm>
+#include <bit>
 #include <iterator>
+#include <optional>
 #include <vector>
 
 #include "app/exit_codes.h"
@@ -116,14 +118,41 @@ bool is_device_name(std::string_view name) {
     });
 }
 
+/// `hv:/NAME,SIZE_MB`
+std::optional<HsmOptions::SharedMemory> parse_shared_memory(std::string_view text) {
+    constexpr std::size_t name_max = 31;
+    const auto [name, number] = base::cut(text, ',');
+    const auto size = base::to_number<std::uint32_t>(number);
+    if (!name.starts_with("hv:/") || name.size() > name_max || !size || *size < 2 || *size > 512 ||
+        !std::has_single_bit(*size)) {
+        return std::nullopt;
+    }
+    return HsmOptions::SharedMemory{.name = std::string(name), .size_mb = *size};
+}
+
 int hsm_command(Words words, const CommandContext& context) {
     HsmOptions options;
-    if (!words.empty()) {
-        if (words.size() != 2 || words[0] != "--device") {
-            complain(context, "hsm: it takes --device NAME and nothing else");
+    for (std::size_t i = 0; i < words.size(); i += 2) {
+        const bool has_value = i + 1 < words.size();
+        if (has_value && words[i] == "--device") {
+            options.device = words[i + 1];
+        } else if (has_value && words[i] == "--shared-memory") {
+            auto memory = parse_shared_memory(words[i + 1]);
+            if (!memory) {
+                complain(context,
+                         fmt::format("hsm: option --shared-memory '{}': hv:/NAME,SIZE_MB is "
+                                     "wanted, a name of up to 31 characters and a power of two "
+                                     "from 2 to 512",
+                                     words[i + 1]));
+                return exit_bad_value;
+            }
+            options.shared_memory.push_back(std::move(*memory));
+        } else {
+            complain(context,
+                     "hsm: it takes --device NAME, --shared-memory hv:/NAME,SIZE_MB and nothing "
+                     "else");
             return exit_failure;
         }
-        options.device = words[1];
     }
     if (!is_device_name(options.device)) {
         complain(context, fmt::format("hsm: option --device '{}': a name of 1 to 31 letters, "
@@ -139,8 +168,8 @@ constexpr Command command_table[] = {
      true, run},
     {"serve", "DEVICE OPTIONS --socket PATH",
      "a virtio-blk or virtio-net device for other programs (serve --help)", true, serve_command},
-    {"hsm", "[--device NAME]", "offer ACRN's service module as /dev/NAME (acrn_hsm), on KVM", false,
-     hsm_command},
+    {"hsm", "[--device NAME] [--shared-memory hv:/NAME,SIZE_MB]...",
+     "offer ACRN's service module as /dev/NAME (acrn_hsm), on KVM", false, hsm_command},
     {"probe", "[--json]", "what this host can do, and how to mend what it cannot", false,
      probe_command},
     {"devices", "[--json|--markdown]", "the devices that `cupule run -s` can name", false,

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "app/run_options.h"
 #include "app/vm_options.h"
@@ -15,6 +16,13 @@ namespace cupule::app {
 struct HsmOptions {
     /// Name of the device below /dev.
     std::string device = "acrn_hsm";
+    struct SharedMemory {
+        /// "hv:/NAME"
+        std::string name;
+        std::uint32_t size_mb = 0;
+    };
+    /// What its virtual machines can have of memory between them.
+    std::vector<SharedMemory> shared_memory{};
 };
 
 /// `cupule serve`.

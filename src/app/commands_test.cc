@@ -37,6 +37,14 @@ Output call(const std::vector<std::string_view>& words) {
                 output.ran.push_back(options.name);
                 return 7;
             },
+        .run_hsm =
+            [&output](const HsmOptions& options) {
+                output.ran.push_back(options.device);
+                for (const HsmOptions::SharedMemory& memory : options.shared_memory) {
+                    output.ran.push_back(fmt::format("{} {}", memory.name, memory.size_mb));
+                }
+                return 3;
+            },
         .run_serve =
             [&output](const ServeOptions& options) {
                 output.ran.push_back(options.device + " " + options.options + " " + options.socket);
@@ -54,6 +62,22 @@ TEST(Commands, RunRunsTheMachineAndReturnsItsStatus) {
         EXPECT_EQ(output.status, 7);
         EXPECT_EQ(output.ran, std::vector<std::string>{"vm"});
     }
+}
+
+TEST(Commands, HsmTakesADeviceNameAndMemoryToShare) {
+    EXPECT_EQ(call({"cupule", "hsm"}).ran, std::vector<std::string>{"acrn_hsm"});
+    const Output output = call({"cupule", "hsm", "--shared-memory", "hv:/a,2", "--device", "mine",
+                                "--shared-memory", "hv:/b,512"});
+    EXPECT_EQ(output.status, 3);
+    EXPECT_EQ(output.ran, (std::vector<std::string>{"mine", "hv:/a 2", "hv:/b 512"}));
+    for (const std::string_view wrong : {"hv:/a", "hv:/a,3", "hv:/a,1024", "hv:/a,", "/a,2",
+                                         "hv:/a-name-of-more-than-31-characters,2"}) {
+        const Output refused = call({"cupule", "hsm", "--shared-memory", wrong});
+        EXPECT_TRUE(refused.ran.empty()) << wrong;
+        EXPECT_THAT(refused.errors, HasSubstr("hv:/NAME,SIZE_MB is wanted"));
+    }
+    EXPECT_THAT(call({"cupule", "hsm", "--device"}).errors, HasSubstr("and nothing else"));
+    EXPECT_THAT(call({"cupule", "hsm", "--device", "a/b"}).errors, HasSubstr("1 to 31 letters"));
 }
 
 TEST(Commands, ServeTakesADeviceItsOptionsAndASocket) {

@@ -45,7 +45,7 @@ class LoopThread {
     std::thread thread_;
 };
 
-hsm::DeviceParts device_parts(event::EventLoop& loop) {
+hsm::DeviceParts device_parts(event::EventLoop& loop, const hsm::SharedMemories& memories) {
     return {.make_host_devices =
                 [](hypervisor::Vm& vm) { return std::make_unique<hsm::VfioHostDevices>(vm); },
             .map_host_memory = [](std::uint64_t base,
@@ -54,13 +54,20 @@ hsm::DeviceParts device_parts(event::EventLoop& loop) {
                 CUPULE_TRY(passthrough::check_memory_range(base, size, map));
                 return passthrough::HostMapping::map(base, size);
             },
-            .loop = &loop};
+            .loop = &loop,
+            .shared_memories = &memories};
 }
 
 base::Result<void> serve(const HsmOptions& options) {
     CUPULE_TRY_ASSIGN(const base::FileDescriptor signals, take_end_signals());
     CUPULE_TRY_ASSIGN(auto loop, event::EventLoop::create());
+    hsm::SharedMemories memories;
     LoopThread devices(std::move(loop));
+    for (const HsmOptions::SharedMemory& wanted : options.shared_memory) {
+        CUPULE_TRY_ASSIGN(auto memory, hsm::SharedMemory::create(
+                                           std::uint64_t{wanted.size_mb} << 20, devices.loop()));
+        memories.insert_or_assign(wanted.name, std::move(memory));
+    }
     hsm::ServiceParts parts{
         .make_vm =
             [](const hypervisor::VmSpec& spec) -> base::Result<std::unique_ptr<hypervisor::Vm>> {
@@ -69,7 +76,7 @@ base::Result<void> serve(const HsmOptions& options) {
             return vm;
         },
         .cpus = {},
-        .devices = device_parts(devices.loop()),
+        .devices = device_parts(devices.loop(), memories),
     };
     const HostCpus host = HostCpus::read();
     for (const PinnedCpu& cpu : host.cpus()) {

@@ -296,7 +296,8 @@ TEST(RunOptions, ABareSsramOfTheConfigurationToolSwallowsNothing) {
 TEST(RunOptions, NameTheMissingDeviceAndWhatExists) {
     const Outcome outcome = read_with({"-s", "3,virtio-gpu,/d", "-s", "4,hostbrige"});
     ASSERT_EQ(outcome.errors.size(), 2U);
-    EXPECT_THAT(outcome.errors[0], AllOf(HasSubstr("'virtio-gpu'"), HasSubstr("hostbridge, lpc")));
+    EXPECT_THAT(outcome.errors[0],
+                AllOf(HasSubstr("'virtio-gpu'"), HasSubstr("hostbridge, ivshmem, lpc")));
     EXPECT_THAT(outcome.errors[1], HasSubstr("did you mean 'hostbridge'?"));
     EXPECT_EQ(outcome.exit_code, 1);
 }

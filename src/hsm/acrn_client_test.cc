@@ -1,9 +1,12 @@
 // ACRN's client and its service, face to face.
 
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <thread>
+#include <vector>
 
 #include "hsm/testing/session_bench.h"
 #include "hypervisor/acrn/acrn_vm.h"
@@ -284,6 +287,126 @@ TEST_F(AcrnClient, DevicesAreAssignedByTheServicesCalls) {
     assigner->destroy(port);
     ASSERT_TRUE(vm_->reset());
     EXPECT_TRUE(assigner->create(port)) << "it has gone, so it can come again";
+}
+
+TEST_F(AcrnClient, ATripleFaultIsNotTakenForAPowerOff) {
+    make();
+    ASSERT_TRUE(vm_->start(machine_, machine_));
+    std::thread processor([&] { guest().stop(hypervisor::VmStop::triple_fault); });
+    while (machine_.stop != hypervisor::VmStop::triple_fault) {
+        std::this_thread::yield();
+    }
+    vm_->pause();
+    processor.join();
+    EXPECT_EQ(machine_.last().address, 0U) << "the power-off reaches nobody";
+    ASSERT_TRUE(vm_->reset());
+    EXPECT_TRUE(vm_->start(machine_, machine_));
+}
+
+/// Counts calls, may refuse some, and looks at the page when NOTIFY comes.
+class WatchingPort : public SessionPort {
+  public:
+    struct Log {
+        const acrn_io_request_buffer* page = nullptr;
+        std::vector<std::uint32_t> doorbell_flags{};
+        std::atomic<unsigned> completed_before_notify{0};
+        std::atomic<unsigned> notifies{0};
+        bool refuses_asyncio = false;
+    };
+    WatchingPort(VmSession& session, const ClientProcess& client, Log& log)
+        : SessionPort(session, client), log_(log) {}
+    int call(unsigned long request, std::uintptr_t argument) override {
+        if (request == ACRN_IOCTL_CREATE_VM) {
+            const auto* const creation = reinterpret_cast<const acrn_vm_creation*>(argument);
+            log_.page = reinterpret_cast<const acrn_io_request_buffer*>(creation->ioreq_buf);
+        }
+        if (request == ACRN_IOCTL_NOTIFY_REQUEST_FINISH) {
+            ++log_.notifies;
+            const auto* const notify = reinterpret_cast<const acrn_ioreq_notify*>(argument);
+            const volatile std::uint32_t& state = log_.page->req_slot[notify->vcpu].processed;
+            log_.completed_before_notify += state == ACRN_IOREQ_STATE_PROCESSING ? 0U : 1U;
+        }
+        if (request == ACRN_IOCTL_IOEVENTFD) {
+            const auto flags = reinterpret_cast<const acrn_ioeventfd*>(argument)->flags;
+            log_.doorbell_flags.push_back(flags);
+            if (log_.refuses_asyncio && (flags & 8) != 0 && (flags & 4) == 0) {
+                return -EINVAL;
+            }
+        }
+        return SessionPort::call(request, argument);
+    }
+
+  private:
+    Log& log_;
+};
+
+class WatchedClient : public AcrnClient {
+  protected:
+    void make_watched(const AcrnOptions& options = {}) {
+        auto vm = AcrnVm::create({.name = "guest"}, options,
+                                 std::make_unique<WatchingPort>(bench_.session(), process_, log_));
+        ASSERT_TRUE(vm) << vm.error().message;
+        vm_ = std::move(*vm);
+        machine_.vm = vm_.get();
+    }
+    WatchingPort::Log log_;
+};
+
+TEST_F(WatchedClient, OfAVmThatPollsOnlyTheHsmCompletesARequest) {
+    make_watched({.realtime = true});
+    ASSERT_TRUE(vm_->start(machine_, machine_));
+    for (int i = 0; i < 50; ++i) {
+        EXPECT_EQ(guest().read_port(0x61, 1), 0x62U);
+    }
+    EXPECT_EQ(log_.completed_before_notify, 0U);
+}
+
+TEST_F(WatchedClient, DoorbellsAreAsynchronousWhereTheHsmCan) {
+    make_watched();
+    const auto eventfd = base::make_eventfd();
+    const io::Doorbell bell{
+        .address = 0x8000'3000, .match = std::nullopt, .eventfd = eventfd->get()};
+    ASSERT_TRUE(vm_->add_doorbell(bell));
+    vm_->remove_doorbell(bell);
+    EXPECT_EQ(log_.doorbell_flags, (std::vector<std::uint32_t>{8, 8 | 4}));
+    log_.doorbell_flags.clear();
+    log_.refuses_asyncio = true;
+    ASSERT_TRUE(vm_->add_doorbell(bell));
+    vm_->remove_doorbell(bell);
+    EXPECT_EQ(log_.doorbell_flags, (std::vector<std::uint32_t>{8, 0, 4}));
+}
+
+TEST_F(WatchedClient, ADoorbellVisitsNoClient) {
+    make_watched();
+    const auto eventfd = base::make_eventfd();
+    ASSERT_TRUE(vm_->add_doorbell(
+        {.address = 0x8000'3000, .match = std::nullopt, .eventfd = eventfd->get()}));
+    ASSERT_TRUE(vm_->start(machine_, machine_));
+    for (int i = 0; i < 100; ++i) {
+        guest().write_memory(0x8000'3000, 2, 1);
+    }
+    std::uint64_t rung = 0;
+    ASSERT_EQ(::read(eventfd->get(), &rung, sizeof rung), 8);
+    EXPECT_EQ(rung, 100U);
+    EXPECT_EQ(vm_->request_count(), 0U) << "requests that the client has seen";
+    EXPECT_EQ(log_.notifies, 0U);
+    guest().write_memory(0x8000'4000, 2, 1);
+    EXPECT_EQ(vm_->request_count(), 1U) << "beside it, each is one";
+}
+
+TEST_F(AcrnClient, AnEdgeIsOneCallOfTheHsm) {
+    std::vector<std::uint64_t> lines;
+    auto vm = AcrnVm::create({.name = "guest"}, {},
+                             std::make_unique<LinePort>(bench_.session(), process_, lines));
+    ASSERT_TRUE(vm) << vm.error().message;
+    lines.clear();
+    (*vm)->pulse_gsi({0});
+    (*vm)->pulse_gsi({16});
+    EXPECT_EQ(lines, (std::vector<std::uint64_t>{std::uint64_t{2} << 32 | 2,
+                                                 std::uint64_t{3} << 32 | 16}));
+    EXPECT_EQ(guest().gsi_rises({0}), 1U);
+    vm_.reset();
+    vm->reset();
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "base/bits.h"
 #include "base/text.h"
+#include "hypervisor/acrn/acrn_abi.h"
 
 namespace cupule::hsm {
 namespace {
@@ -70,6 +71,11 @@ int EventfdClients::change_doorbell(const acrn_ioeventfd& change, const ClientPr
         return -EINVAL;
     }
     if (!is_removal && (!has_length(change.len) || change.len > ~change.addr)) {
+        return -EINVAL;
+    }
+    // ACRN's hypervisor knows its asynchronous ones by their address.
+    if (!is_removal && (change.flags & hypervisor::acrn::ioeventfd_flag_asyncio) != 0 &&
+        change.addr == 0) {
         return -EINVAL;
     }
     auto eventfd = open_eventfd(static_cast<int>(change.fd), caller);

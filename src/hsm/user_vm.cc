@@ -91,7 +91,7 @@ UserVm::UserVm(ServiceParts& service, std::unique_ptr<VmRegistry::Claim> claim,
       requests_(std::move(page), vcpus,
                 (flags & hypervisor::acrn::vm_flag_completion_polling) != 0),
       eventfds_(*vm_),
-      devices_(service.devices, *vm_, vcpus) {}
+      devices_(service.devices, *vm_, claim_->id(), vcpus) {}
 
 UserVm::~UserVm() {
     stop();
@@ -236,6 +236,14 @@ int UserVm::inject_msi(const acrn_msi_entry& entry) {
     return 0;
 }
 
+int UserVm::set_up_asyncio(const ClientProcess& caller, std::uint64_t address) {
+    hypervisor::acrn::SharedRingHeader header{};
+    if (const int result = check_ring(caller, address, sizeof(std::uint64_t), header); result < 0) {
+        return result;
+    }
+    return has_asyncio_.exchange(true) ? -EEXIST : 0;
+}
+
 // Requests of the guest.
 
 void UserVm::handle(io::IoRequest& request) {
@@ -295,6 +303,9 @@ void UserVm::vm_stopped(hypervisor::VmStop reason, const std::string& detail) {
         reason == hypervisor::VmStop::internal_error ? base::LogLevel::error : base::LogLevel::info,
         "VM {}: {}", id(), detail);
     ready_to_power_off_ = true;
+    if (reason == hypervisor::VmStop::triple_fault) {
+        events_.put({.type = hypervisor::acrn::vm_event_triple_fault});
+    }
     io::IoRequest request{.kind = io::IoKind::port,
                           .direction = io::IoDirection::write,
                           .state = io::IoState::processing,

@@ -13,6 +13,7 @@
 #include "hsm/eventfd_clients.h"
 #include "hsm/request_slots.h"
 #include "hsm/vm_devices.h"
+#include "hsm/vm_event_ring.h"
 #include "hsm/vm_registry.h"
 #include "hypervisor/vm.h"
 
@@ -72,6 +73,10 @@ class UserVm : private io::IoClient, private hypervisor::VmEvents {
 
     RequestSlots& requests() { return requests_; }
     EventfdClients& eventfds() { return eventfds_; }
+    VmEventRing& events() { return events_; }
+    /// SETUP_ASYNCIO. KVM signals eventfds itself, so that no processor waits for one and the
+    /// client's ring stays empty.
+    int set_up_asyncio(const ClientProcess& caller, std::uint64_t address);
     std::uint16_t id() const { return claim_->id(); }
 
   private:
@@ -94,6 +99,8 @@ class UserVm : private io::IoClient, private hypervisor::VmEvents {
     const std::unique_ptr<hypervisor::Vm> vm_;
     RequestSlots requests_;
     EventfdClients eventfds_;
+    VmEventRing events_;
+    std::atomic<bool> has_asyncio_{false};
     /// Changed under `life_`, used by processors while they run.
     VmDevices devices_;
     /// What the guest last wrote to port 0xCF8.

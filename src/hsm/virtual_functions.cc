@@ -1,7 +1,9 @@
 #include "hsm/virtual_functions.h"
 
 #include <cstring>
+#include <string_view>
 
+#include "hsm/shared_memory_function.h"
 #include "hypervisor/acrn/acrn_abi.h"
 #include "passthrough/time_measurement.h"
 
@@ -60,13 +62,34 @@ std::unique_ptr<VmFunction> make_root_port(const acrn_vdev& device) {
     return std::make_unique<VirtualRootPort>(arguments);
 }
 
+std::unique_ptr<VmFunction> make_shared_memory(const acrn_vdev& device,
+                                               const VirtualFunctionParts& parts,
+                                               event::Monitor& monitor) {
+    const char* const text = reinterpret_cast<const char*>(device.args);
+    const std::string_view name(text, strnlen(text, hypervisor::acrn::shared_memory_name_size));
+    if (parts.shared_memories == nullptr) {
+        return nullptr;
+    }
+    const auto found = parts.shared_memories->find(name);
+    if (found == parts.shared_memories->end() ||
+        found->second->size() != device.io_size[hypervisor::acrn::shared_memory_bar]) {
+        return nullptr;
+    }
+    return SharedMemoryFunction::create(*found->second, parts.vm, parts.vm_id, monitor);
+}
+
 }  // namespace
 
-std::unique_ptr<VmFunction> make_virtual_function(const acrn_vdev& device) {
+std::unique_ptr<VmFunction> make_virtual_function(const acrn_vdev& device,
+                                                  const VirtualFunctionParts& parts,
+                                                  event::Monitor& monitor) {
+    using namespace hypervisor::acrn;
     const auto& id = device.id.fields;
-    if (id.vendor == hypervisor::acrn::root_port_vendor &&
-        id.device == hypervisor::acrn::root_port_device) {
+    if (id.vendor == root_port_vendor && id.device == root_port_device) {
         return make_root_port(device);
+    }
+    if (id.vendor == shared_memory_vendor && id.device == shared_memory_device) {
+        return make_shared_memory(device, parts, monitor);
     }
     return nullptr;
 }

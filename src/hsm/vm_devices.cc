@@ -86,8 +86,9 @@ class VmDevices::Passed : public VmFunction {
     std::unique_ptr<passthrough::PassthroughDevice> device_;
 };
 
-VmDevices::VmDevices(const DeviceParts& parts, hypervisor::Vm& vm, unsigned vcpus)
-    : parts_(parts), vm_(vm), functions_(vcpus) {
+VmDevices::VmDevices(const DeviceParts& parts, hypervisor::Vm& vm, std::uint16_t vm_id,
+                     unsigned vcpus)
+    : parts_(parts), vm_(vm), vm_id_(vm_id), functions_(vcpus) {
     if (parts_.make_host_devices) {
         host_ = parts_.make_host_devices(vm);
     }
@@ -267,13 +268,18 @@ int VmDevices::unmap_host_memory(const acrn_vm_memmap& segment) {
 int VmDevices::create(const acrn_vdev& device) {
     const io::PciAddress bdf =
         io::PciAddress::from_routing_id(static_cast<std::uint16_t>(device.slot));
-    auto function = make_virtual_function(device);
-    if (!function || device.slot > UINT16_MAX || functions_.has(bdf)) {
+    if (device.slot > UINT16_MAX || functions_.has(bdf)) {
+        return -EINVAL;
+    }
+    auto monitor = std::make_unique<event::Monitor>();
+    auto function = make_virtual_function(
+        device, {.vm = vm_, .vm_id = vm_id_, .shared_memories = parts_.shared_memories}, *monitor);
+    if (!function) {
         return -EINVAL;
     }
     FunctionPlace place{.bdf = bdf};
     std::ranges::copy(device.io_addr, place.bars.begin());
-    functions_.add(place, std::make_unique<event::Monitor>(), std::move(function));
+    functions_.add(place, std::move(monitor), std::move(function));
     return 0;
 }
 

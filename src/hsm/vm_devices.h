@@ -10,6 +10,7 @@
 
 #include "event/event_loop.h"
 #include "hsm/host_devices.h"
+#include "hsm/shared_memory.h"
 #include "hsm/vm_functions.h"
 #include "hypervisor/vm.h"
 #include "passthrough/host_memory.h"
@@ -25,6 +26,8 @@ struct DeviceParts {
         map_host_memory{};
     /// A loop that runs as long as the service.
     event::EventLoop* loop = nullptr;
+    /// nullptr: none.
+    const SharedMemories* shared_memories = nullptr;
 };
 
 /// The devices that the hypervisor has for one VM, by the calls that change them: functions of the
@@ -32,8 +35,8 @@ struct DeviceParts {
 /// negative errno. Calls come one at a time, while no processor runs; `handle` while they run.
 class VmDevices {
   public:
-    /// All outlive this.
-    VmDevices(const DeviceParts& parts, hypervisor::Vm& vm, unsigned vcpus);
+    /// All outlive this. `vm_id`: the VM's number.
+    VmDevices(const DeviceParts& parts, hypervisor::Vm& vm, std::uint16_t vm_id, unsigned vcpus);
     ~VmDevices();
     VmDevices(const VmDevices&) = delete;
     VmDevices& operator=(const VmDevices&) = delete;
@@ -74,6 +77,7 @@ class VmDevices {
 
     const DeviceParts& parts_;
     hypervisor::Vm& vm_;
+    const std::uint16_t vm_id_;
     std::vector<RamPiece> ram_;
     std::map<std::uint64_t, Window> windows_;
     /// Both after the functions: they are closed before.

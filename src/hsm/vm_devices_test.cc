@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "hsm/testing/session_bench.h"
+#include "hsm/testing/software_host.h"
 #include "passthrough/software_models.h"
 #include "pci/config_registers.h"
 
@@ -18,55 +19,13 @@ namespace cupule::hsm {
 namespace {
 
 using hypervisor::acrn::RootPortArguments;
-using passthrough::SoftwareDevice;
 using passthrough::SoftwareRegisters;
+using testing::OneModel;
 using testing::SessionBench;
 
 constexpr std::uint16_t host_bdf = 0x0310;     // 03:02.0
 constexpr std::uint16_t virtual_bdf = 0x0028;  // 00:05.0
 constexpr std::uint32_t bar_address = 0x8000'0000;
-
-/// A host with one function of the given model, wherever it is looked for but at 00:00.0.
-class OneModel : public HostDevices {
-  public:
-    struct Log {
-        SoftwareDevice* device = nullptr;
-        std::vector<RamPiece> ram;
-        unsigned given_back = 0;
-    };
-    OneModel(passthrough::SoftwareModel model, Log& log) : model_(std::move(model)), log_(log) {
-        auto memory = memory::GuestMemory::create(
-            {.pieces = {{{0}, 1 << 20}}, .huge_pages = memory::HugePages::never});
-        CUPULE_ASSERT(memory.has_value());
-        memory_ = std::move(*memory);
-    }
-    base::Result<std::unique_ptr<passthrough::HostDevice>> open(
-        io::PciAddress address, std::span<const RamPiece> ram) override {
-        if (address.routing_id() == 0) {
-            return base::fail("nobody is there");
-        }
-        if (log_.device != nullptr) {
-            return base::fail_errno(EBUSY, "somebody has it");
-        }
-        log_.ram.assign(ram.begin(), ram.end());
-        CUPULE_TRY_ASSIGN(auto device, SoftwareDevice::create(model_, *memory_));
-        log_.device = device.get();
-        return device;
-    }
-    void given_back(io::PciAddress /*address*/) override {
-        log_.device = nullptr;
-        ++log_.given_back;
-    }
-    base::Result<void> add_ram(const RamPiece& piece) override {
-        log_.ram.push_back(piece);
-        return {};
-    }
-
-  private:
-    const passthrough::SoftwareModel model_;
-    Log& log_;
-    std::unique_ptr<memory::GuestMemory> memory_;
-};
 
 class VmDevicesTest : public ::testing::Test {
   protected:
@@ -332,6 +291,115 @@ TEST_F(VmDevicesTest, VirtualFunctionsAreRefusedWhereTheyCannotBe) {
     EXPECT_EQ(bench_.call_with(ACRN_IOCTL_DESTROY_VDEV, port), -EINVAL) << "it runs";
     ASSERT_EQ(bench_.call(ACRN_IOCTL_PAUSE_VM), 0);
     EXPECT_EQ(bench_.call_with(ACRN_IOCTL_DESTROY_VDEV, port), 0);
+}
+
+// Memory between VMs.
+
+class SharedMemoryTest : public VmDevicesTest {
+  protected:
+    static constexpr std::uint32_t memory_size = 2 << 20;
+    static constexpr std::uint64_t memory_address = 0x40'0000'0000;
+    static constexpr std::uint32_t interrupts = bar_address + 0x1000;
+
+    void SetUp() override {
+        auto loop = event::EventLoop::create();
+        ASSERT_TRUE(loop);
+        loop_ = std::move(*loop);
+        auto memory = SharedMemory::create(memory_size, *loop_);
+        ASSERT_TRUE(memory);
+        memories_.emplace("hv:/shm", std::move(*memory));
+        for (SessionBench* bench : {&bench_, &other_}) {
+            bench->parts().devices = {.make_host_devices = {},
+                                      .map_host_memory = {},
+                                      .loop = loop_.get(),
+                                      .shared_memories = &memories_};
+        }
+        // The second VM of one service: another number.
+        reserved_ = other_.parts().registry.claim("somebody");
+        ASSERT_EQ(bench_.create(), 0);
+        ASSERT_EQ(other_.create(), 0);
+    }
+    void TearDown() override {
+        other_.close();
+        bench_.close();
+    }
+    static acrn_vdev device(const char* name = "hv:/shm") {
+        acrn_vdev vdev{};
+        vdev.id.fields.vendor = 0x1AF4;
+        vdev.id.fields.device = 0x1110;
+        vdev.slot = virtual_bdf;
+        vdev.io_addr[0] = bar_address;
+        vdev.io_addr[1] = interrupts;
+        vdev.io_addr[2] = static_cast<std::uint32_t>(memory_address) | 0xC;
+        vdev.io_addr[3] = memory_address >> 32;
+        vdev.io_size[2] = memory_size;
+        std::strncpy(reinterpret_cast<char*>(vdev.args), name, 32);
+        return vdev;
+    }
+    static int create(SessionBench& bench, acrn_vdev vdev = device()) {
+        return bench.call_with(ACRN_IOCTL_CREATE_VDEV, vdev);
+    }
+    /// As a driver does: the BARs and the bus on, vector 3 programmed.
+    static void start(SessionBench& bench) {
+        ASSERT_EQ(bench.call(ACRN_IOCTL_CREATE_IOREQ_CLIENT), 0);
+        ASSERT_EQ(bench.call(ACRN_IOCTL_START_VM), 0);
+        bench.vm().write_memory(config_address(virtual_bdf, pci::config::command), 2, 0x6);
+        const std::uint64_t entry = interrupts + 16 * 3;
+        bench.vm().write_memory(entry, 4, 0xFEE0'0000);
+        bench.vm().write_memory(entry + 8, 4, 0x55);
+        bench.vm().write_memory(entry + 12, 4, 0);
+        const std::uint64_t at =
+            bench.vm().read_memory(config_address(virtual_bdf, pci::config::capabilities), 1);
+        bench.vm().write_memory(config_address(virtual_bdf, static_cast<std::uint16_t>(at + 2)), 2,
+                                0x8000);
+    }
+
+    SharedMemories memories_;
+    SessionBench other_;
+    std::unique_ptr<VmRegistry::Claim> reserved_;
+};
+
+TEST_F(SharedMemoryTest, TwoVmsSeeTheSameBytesAndRingEachOther) {
+    ASSERT_EQ(create(bench_), 0);
+    ASSERT_EQ(create(other_), 0);
+    start(bench_);
+    start(other_);
+    EXPECT_EQ(config(pci::config::vendor_id, 4), 0x1110'1AF4U);
+    const auto here = bench_.vm().memory(memory_address, memory_size);
+    const auto there = other_.vm().memory(memory_address, memory_size);
+    ASSERT_FALSE(here.empty() || there.empty());
+    here[memory_size - 1] = std::byte{0x5A};
+    EXPECT_EQ(there[memory_size - 1], std::byte{0x5A});
+    const std::uint64_t peer = other_.vm().read_memory(bar_address + 8, 4);
+    EXPECT_EQ(bench_.vm().read_memory(bar_address + 8, 4), 1U);
+    EXPECT_EQ(peer, 2U);
+    bench_.vm().write_memory(bar_address + 0xC, 4, peer << 16 | 3);
+    bench_.vm().write_memory(bar_address + 0xC, 4, peer << 16 | 8);  // no such vector
+    bench_.vm().write_memory(bar_address + 0xC, 4, 9 << 16);         // no such peer
+    loop_->run_once(0);
+    const auto messages = other_.vm().take_messages();
+    ASSERT_EQ(messages.size(), 1U);
+    EXPECT_EQ(messages[0].data, 0x55U);
+    EXPECT_TRUE(bench_.vm().take_messages().empty());
+    other_.close();
+    bench_.vm().write_memory(bar_address + 0xC, 4, peer << 16 | 3);
+    loop_->run_once(0);
+}
+
+TEST_F(SharedMemoryTest, ARegionIsKnownByNameAndSize) {
+    EXPECT_EQ(create(bench_, device("hv:/other")), -EINVAL);
+    acrn_vdev small = device();
+    small.io_size[2] = memory_size / 2;
+    EXPECT_EQ(create(bench_, small), -EINVAL);
+    ASSERT_EQ(create(bench_), 0);
+    acrn_vdev twice = device();
+    twice.slot = 0x30;
+    EXPECT_EQ(create(bench_, twice), -EINVAL) << "one VM has it once";
+    acrn_vdev vdev = device();
+    EXPECT_EQ(bench_.call_with(ACRN_IOCTL_DESTROY_VDEV, vdev), 0);
+    EXPECT_EQ(create(bench_), 0);
+    EXPECT_FALSE(SharedMemory::create(3 << 20, *loop_));
+    EXPECT_FALSE(SharedMemory::create(1 << 30, *loop_));
 }
 
 // Memory of the host.

@@ -188,6 +188,12 @@ int call_vm(UserVm& vm, std::uint32_t request, std::uint64_t argument,
             return with<acrn_irqfd>(argument, caller, [&](const acrn_irqfd& change) {
                 return vm.eventfds().change_interrupt(change, caller);
             });
+        case hypervisor::acrn::ioctl_setup_asyncio:
+            return vm.set_up_asyncio(caller, argument);
+        case hypervisor::acrn::ioctl_setup_vm_event_ring:
+            return vm.events().set_page(caller.keep(), argument);
+        case hypervisor::acrn::ioctl_setup_vm_event_fd:
+            return vm.events().set_eventfd(static_cast<int>(argument), caller);
         default:
             return change_devices(vm, request, argument, caller);
     }

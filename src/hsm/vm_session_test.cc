@@ -1,6 +1,7 @@
 #include "hsm/vm_session.h"
 
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <thread>
 
@@ -93,9 +94,6 @@ TEST(VmSession, UnknownNumbersAreNoIoctlsOfAVm) {
     ASSERT_EQ(bench.create(), 0);
     EXPECT_EQ(bench.call(0xA2FF), -ENOTTY);
     EXPECT_EQ(bench.call(ACRN_IOCTL_SET_MEMSEG + 0x10000), -ENOTTY) << "another size";
-    EXPECT_EQ(bench.call(hypervisor::acrn::ioctl_setup_asyncio), -ENOTTY);
-    EXPECT_EQ(bench.call(hypervisor::acrn::ioctl_setup_vm_event_ring), -ENOTTY);
-    EXPECT_EQ(bench.call(hypervisor::acrn::ioctl_setup_vm_event_fd), -ENOTTY);
 }
 
 TEST(VmSession, BadPointersAreFaults) {
@@ -400,6 +398,85 @@ TEST(VmSession, TheInterruptMonitorHasNothingToTell) {
     std::array<std::uint32_t, 2> header{0, 48};
     EXPECT_EQ(bench.call_with(ACRN_IOCTL_VM_INTR_MONITOR, header), 0);
     EXPECT_EQ(header[1], 0U);
+}
+
+/// A ring's page in the client's memory.
+class RingPage {
+  public:
+    explicit RingPage(SessionBench& bench, std::uint32_t element_size)
+        : bench_(bench), address_(bench.page_address() + 0x8000) {
+        const std::uint32_t count = 4032 / element_size;
+        header_ = {.magic = hypervisor::acrn::shared_ring_magic,
+                   .elements = count,
+                   .element_size = element_size,
+                   .size = count * element_size};
+    }
+    std::uint64_t address() const { return address_; }
+    hypervisor::acrn::SharedRingHeader& header() { return header_; }
+    int set_up(unsigned long request) {
+        EXPECT_TRUE(bench_.client().store(address_, header_));
+        return bench_.call(request, address_);
+    }
+
+  private:
+    SessionBench& bench_;
+    std::uint64_t address_;
+    hypervisor::acrn::SharedRingHeader header_{};
+};
+
+TEST(VmSession, RingsAreCheckedAndTakenOnce) {
+    using namespace hypervisor::acrn;
+    for (const auto& [request, element] :
+         {std::pair(ioctl_setup_asyncio, 8U), std::pair(ioctl_setup_vm_event_ring, 32U)}) {
+        SessionBench bench;
+        ASSERT_EQ(bench.create(), 0);
+        const RingPage good(bench, element);
+        EXPECT_EQ(bench.call(request, 0x1000), -EFAULT);
+        EXPECT_EQ(bench.call(request, good.address() + 8), -EINVAL);
+        for (const auto spoil : std::initializer_list<void (*)(SharedRingHeader&)>{
+                 [](SharedRingHeader& header) { header.magic = 1; },
+                 [](SharedRingHeader& header) { header.element_size = 16; },
+                 [](SharedRingHeader& header) { header.elements = 0x8000'0000; },
+                 [](SharedRingHeader& header) { header.size = 0; },
+                 [](SharedRingHeader& header) { header = {}; }}) {
+            RingPage bad(bench, element);
+            spoil(bad.header());
+            EXPECT_EQ(bad.set_up(request), -EINVAL);
+        }
+        RingPage ring = good;
+        EXPECT_EQ(ring.set_up(request), 0);
+        EXPECT_EQ(ring.set_up(request), -EEXIST);
+    }
+}
+
+TEST(VmSession, ATripleFaultIsAnEventBeforeItIsAPowerOff) {
+    using namespace hypervisor::acrn;
+    SessionBench bench;
+    ASSERT_EQ(bench.create(), 0);
+    const auto eventfd = base::make_eventfd();
+    ASSERT_TRUE(eventfd);
+    const auto number = static_cast<std::uint64_t>(eventfd->get());
+    EXPECT_EQ(bench.call(ioctl_setup_vm_event_fd, number), -ENODEV) << "no ring";
+    RingPage ring(bench, sizeof(VmEvent));
+    ASSERT_EQ(ring.set_up(ioctl_setup_vm_event_ring), 0);
+    EXPECT_EQ(bench.call(ioctl_setup_vm_event_fd, 9999), -EBADF);
+    ASSERT_EQ(bench.call(ioctl_setup_vm_event_fd, number), 0);
+    EXPECT_EQ(bench.call(ioctl_setup_vm_event_fd, number), -EEXIST);
+    ASSERT_EQ(bench.call(ACRN_IOCTL_CREATE_IOREQ_CLIENT), 0);
+    ASSERT_EQ(bench.call(ACRN_IOCTL_START_VM), 0);
+    const auto attached = bench.attach();
+    std::thread processor([&] { bench.vm().stop(hypervisor::VmStop::triple_fault); });
+    while (bench.slot(0).processed != ACRN_IOREQ_STATE_PROCESSING) {
+        std::this_thread::yield();
+    }
+    const auto header = bench.client().load<SharedRingHeader>(ring.address());
+    EXPECT_EQ(header->tail, sizeof(VmEvent));
+    EXPECT_EQ(bench.client().load<VmEvent>(ring.address() + sizeof *header)->type,
+              vm_event_triple_fault);
+    std::uint64_t count = 0;
+    EXPECT_EQ(::read(eventfd->get(), &count, sizeof count), 8);
+    EXPECT_EQ(bench.call(ACRN_IOCTL_PAUSE_VM), 0);
+    processor.join();
 }
 
 }  // namespace

@@ -47,6 +47,11 @@ class InterruptController : public MessageSink {
   public:
     /// Drives the input of a GSI (on the 8259s too, for GSIs below 16).
     virtual void set_gsi_level(Gsi gsi, bool asserted) = 0;
+    /// An edge on a GSI that is not asserted.
+    virtual void pulse_gsi(Gsi gsi) {
+        set_gsi_level(gsi, true);
+        set_gsi_level(gsi, false);
+    }
     /// How many IOAPIC inputs there are: KVM 24, ACRN 48.
     virtual unsigned gsi_count() const = 0;
 };

@@ -65,8 +65,7 @@ void InterruptRouter::pulse(Gsi gsi) {
     Input& input = *inputs_[gsi.value];
     event::MutexLock lock(input.mutex);
     if (input.asserted == 0) {  // A held line hides the edge, as the wire does.
-        controller_.set_gsi_level(gsi, true);
-        controller_.set_gsi_level(gsi, false);
+        controller_.pulse_gsi(gsi);
     }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "machine/hypervisor_endpoints.h"
 #include "machine/vhost_user_endpoints.h"
 #include "machine/virtio_endpoints.h"
 
@@ -16,6 +17,8 @@ struct Entry {
 
 // One line a device, sorted by name.
 constexpr auto factories = std::to_array<Entry>({
+    {"ivshmem", make_ivshmem},
+    {"uart", make_pci_uart},
     {"vhost-vsock", make_vhost_vsock},
     {"virtio-balloon", make_virtio_balloon},
     {"virtio-blk", make_virtio_blk},

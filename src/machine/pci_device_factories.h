@@ -38,6 +38,10 @@ class Endpoint {
     virtual base::Result<void> insert_disk(const std::string& /*path*/) {
         return base::fail("it is no drive");
     }
+    /// BARs have their addresses, the VM does not run: what the hypervisor has of this device comes
+    /// to the guest, and goes again when its memory does. Control thread, no monitor held.
+    virtual base::Result<void> placed() { return {}; }
+    virtual void leaving() {}
     /// Lines for people about what the device has done so far. Control thread, no monitor held.
     virtual std::vector<std::string> statistics() const { return {}; }
 };

@@ -198,6 +198,11 @@ base::Result<void> PciDevices::program() {
         impl_->lpc->program_links(impl_->intx.link_irqs());
     }
     impl_->intx.assign_interrupt_lines();
+    for (const PlacedEndpoint& each : impl_->endpoints) {
+        if (auto placed = each.endpoint->placed(); !placed) {
+            return std::unexpected(placed.error().in(each.name));
+        }
+    }
     return impl_->passthrough->assign();
 }
 
@@ -224,6 +229,9 @@ base::Result<void> PciDevices::insert_disk(unsigned slot, const std::string& pat
 }
 
 base::Result<void> PciDevices::memory_leaves() {
+    for (const PlacedEndpoint& each : impl_->endpoints) {
+        each.endpoint->leaving();
+    }
     return impl_->passthrough->unmap_memory();
 }
 

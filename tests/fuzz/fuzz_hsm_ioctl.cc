@@ -5,6 +5,8 @@
 // and the bytes of the structure; short input reads as zeros.
 
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -16,7 +18,9 @@
 
 #include "base/log.h"
 #include "hsm/testing/session_bench.h"
+#include "hsm/testing/software_host.h"
 #include "input.h"
+#include "passthrough/software_models.h"
 
 namespace {
 
@@ -61,6 +65,19 @@ class Fuzzer {
         for (base::FileDescriptor& eventfd : eventfds_) {
             eventfd = std::move(*base::make_eventfd());
         }
+        CUPULE_ASSERT(ftruncate(physical_.get(), 4096) == 0);
+        bench_.parts().devices = {.make_host_devices =
+                                      [this](hypervisor::Vm&) {
+                                          return std::make_unique<hsm::testing::OneModel>(
+                                              passthrough::make_i225_model(1, 4), host_);
+                                      },
+                                  .map_host_memory = [this](std::uint64_t, std::uint64_t size)
+                                      -> base::Result<passthrough::HostMapping> {
+                                      return passthrough::HostMapping::map(
+                                          0, size,
+                                          fmt::format("/proc/self/fd/{}", physical_.get()));
+                                  },
+                                  .loop = loop_.get()};
     }
 
     void run() {
@@ -88,9 +105,16 @@ class Fuzzer {
     void call(unsigned long request) {
         std::array<std::byte, 296> bytes{};
         const auto kind = input_.take<std::uint8_t>();
-        const std::size_t size = request >> 16 & 0x3FFF;
+        const bool is_ring = request == hypervisor::acrn::ioctl_setup_asyncio ||
+                             request == hypervisor::acrn::ioctl_setup_vm_event_ring;
+        const std::size_t size =
+            is_ring ? sizeof(hypervisor::acrn::SharedRingHeader) : request >> 16 & 0x3FFF;
         for (std::size_t i = 0; i < std::min(size, bytes.size()); ++i) {
             bytes.at(i) = input_.take<std::byte>();
+        }
+        if (is_ring && (kind & 1) != 0) {
+            set_up_ring(request, kind, bytes);
+            return;
         }
         if (request == ACRN_IOCTL_SET_IRQLINE || kind == 0xFF) {
             std::uint64_t value = 0;
@@ -103,6 +127,23 @@ class Fuzzer {
         // A VM that is paused or gone lets its processors go.
         if ((request == ACRN_IOCTL_PAUSE_VM || request == ACRN_IOCTL_DESTROY_VM) && result == 0) {
             join();
+        }
+    }
+
+    void set_up_ring(unsigned long request, std::uint8_t kind,
+                     const std::array<std::byte, 296>& bytes) {
+        hypervisor::acrn::SharedRingHeader header{};
+        std::memcpy(&header, bytes.data(), sizeof header);
+        if ((kind & 2) != 0) {
+            const bool events = request == hypervisor::acrn::ioctl_setup_vm_event_ring;
+            header.magic = hypervisor::acrn::shared_ring_magic;
+            header.element_size = events ? 32 : 8;
+            header.elements = header.elements % 128 + 2;
+            header.size = header.elements * header.element_size;
+        }
+        const std::uint64_t address = bench_.page_address() + 4096;
+        if (bench_.client().store(address, header)) {
+            bench_.call(request, address);
         }
     }
 
@@ -130,11 +171,47 @@ class Fuzzer {
             segment.vma_base = page;
             segment.len = (segment.len & 0x1F) << 12;
             std::memcpy(bytes.data(), &segment, sizeof segment);
+        } else if ((kind & 1) != 0 && help_with_devices(request, kind, bytes)) {
+            return;
         } else if ((request == ACRN_IOCTL_IOEVENTFD || request == ACRN_IOCTL_IRQFD) &&
                    (kind & 1) != 0) {
             const int fd = eventfds_.at(kind >> 1 & 3).get();
             std::memcpy(bytes.data(), &fd, sizeof fd);
         }
+    }
+
+    /// Few places, so that calls meet; true where the request is one of a device.
+    static bool help_with_devices(unsigned long request, std::uint8_t kind,
+                                  std::array<std::byte, 296>& bytes) {
+        const auto place = static_cast<std::uint16_t>((kind >> 1 & 3) << 3);
+        if (request == ACRN_IOCTL_ASSIGN_PCIDEV || request == ACRN_IOCTL_DEASSIGN_PCIDEV ||
+            request == ACRN_IOCTL_SET_PTDEV_INTR || request == ACRN_IOCTL_RESET_PTDEV_INTR) {
+            const std::uint32_t type = kind >> 7;
+            const std::uint16_t host = 0x10;
+            std::memcpy(bytes.data(), &type, sizeof type);
+            std::memcpy(&bytes[4], &place, sizeof place);
+            std::memcpy(&bytes[6], &host, sizeof host);
+            return true;
+        }
+        if (request == ACRN_IOCTL_CREATE_VDEV || request == ACRN_IOCTL_DESTROY_VDEV) {
+            const std::uint32_t id = 0x9D14'8086;
+            const std::uint64_t slot = place;
+            std::memcpy(bytes.data(), &id, sizeof id);
+            std::memcpy(&bytes[8], &slot, sizeof slot);
+            return true;
+        }
+        if (request == ACRN_IOCTL_ASSIGN_MMIODEV || request == ACRN_IOCTL_DEASSIGN_MMIODEV) {
+            acrn_mmiodev device{};
+            std::memcpy(&device, bytes.data(), sizeof device);
+            for (auto& range : device.res) {
+                range.user_vm_pa &= 0xF000;
+                range.service_vm_pa &= 0xF000;
+                range.size &= 0x1000;
+            }
+            std::memcpy(bytes.data(), &device, sizeof device);
+            return true;
+        }
+        return false;
     }
 
     /// One processor's access at a time, each on a thread, as it waits for the client.
@@ -144,6 +221,10 @@ class Fuzzer {
         request.direction = (operation & 2) != 0 ? io::IoDirection::write : io::IoDirection::read;
         request.size = static_cast<std::uint8_t>(1U << (operation >> 2 & 3));
         request.address = input_.take<std::uint16_t>();
+        if (request.kind == io::IoKind::mmio && (operation & 16) != 0) {
+            // Configuration space of the places where devices come.
+            request.address = 0xE000'0000 | request.address;
+        }
         request.value = input_.take<std::uint32_t>() & base::ones(request.size);
         if (request.kind == io::IoKind::port) {
             request.size = std::min<std::uint8_t>(request.size, 4);
@@ -178,6 +259,9 @@ class Fuzzer {
 
     Input input_;
     std::array<base::FileDescriptor, 4> eventfds_;
+    base::FileDescriptor physical_{memfd_create("physical", MFD_CLOEXEC)};
+    std::unique_ptr<event::EventLoop> loop_ = std::move(*event::EventLoop::create());
+    hsm::testing::OneModel::Log host_;
     SessionBench bench_;
     std::vector<std::shared_ptr<std::optional<int>>> waits_;
     std::thread processor_;

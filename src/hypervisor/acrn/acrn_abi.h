@@ -3,6 +3,7 @@
 #include <linux/acrn.h>
 #include <sys/ioctl.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -18,6 +19,33 @@ inline constexpr unsigned long ioctl_setup_vm_event_ring =
     _IOC(_IOC_WRITE, ACRN_IOCTL_TYPE, 0xA0, sizeof(std::uint64_t));
 inline constexpr unsigned long ioctl_setup_vm_event_fd =
     _IOC(_IOC_WRITE, ACRN_IOCTL_TYPE, 0xA1, sizeof(std::int32_t));
+
+/// Of acrn_ioeventfd::flags: the processor that rings does not wait.
+inline constexpr std::uint32_t ioeventfd_flag_asyncio = 1U << 3;
+
+/// The beginning of a page that the hypervisor fills as a ring (struct shared_buf): elements of
+/// equal size follow. `head` and `tail` count bytes from there; at `head` the client reads, at
+/// `tail` the hypervisor writes, which never fills the last place.
+struct SharedRingHeader {
+    std::uint64_t magic = 0;
+    std::uint32_t elements = 0;
+    std::uint32_t element_size = 0;
+    std::uint32_t head = 0;
+    std::uint32_t tail = 0;
+    std::uint32_t flags = 0;
+    std::uint32_t reserved = 0;
+    std::uint32_t overruns = 0;
+    std::uint32_t size = 0;
+    std::array<std::uint32_t, 6> padding{};
+};
+inline constexpr std::uint64_t shared_ring_magic = 0x5AA5'7AA7'1AA1'3AA3;
+
+/// What the hypervisor tells of a VM (struct vm_event).
+struct VmEvent {
+    std::uint32_t type = 0;
+    std::array<std::uint8_t, 28> data{};
+};
+inline constexpr std::uint32_t vm_event_triple_fault = 2;
 
 /// What SET_IRQLINE does to the GSI of the low half; stands in the high half of its argument.
 enum class LineOperation : std::uint32_t {

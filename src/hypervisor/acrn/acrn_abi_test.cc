@@ -119,5 +119,48 @@ TEST(AcrnAbi, FieldsOfTheArgumentsStandWhereTheCatalogueSays) {
     EXPECT_EQ(offsetof(acrn_cstate_data, latency), 16U);
 }
 
+TEST(AcrnAbi, WhatTheKernelsHeaderLacksIsAsTheHypervisorHasIt) {
+    EXPECT_EQ(ioeventfd_flag_asyncio, 8U);
+    EXPECT_EQ(sizeof(SharedRingHeader), 64U);
+    EXPECT_EQ(offsetof(SharedRingHeader, elements), 8U);
+    EXPECT_EQ(offsetof(SharedRingHeader, element_size), 12U);
+    EXPECT_EQ(offsetof(SharedRingHeader, head), 16U);
+    EXPECT_EQ(offsetof(SharedRingHeader, tail), 20U);
+    EXPECT_EQ(offsetof(SharedRingHeader, flags), 24U);
+    EXPECT_EQ(offsetof(SharedRingHeader, overruns), 32U);
+    EXPECT_EQ(offsetof(SharedRingHeader, size), 36U);
+    EXPECT_EQ(shared_ring_magic, 0x5AA57AA71AA13AA3U);
+    EXPECT_EQ(sizeof(VmEvent), 32U);
+    EXPECT_EQ(offsetof(VmEvent, data), 4U);
+    EXPECT_EQ(sizeof(RootPortArguments), 12U);
+    EXPECT_EQ(offsetof(RootPortArguments, max_payload), 2U);
+    EXPECT_EQ(offsetof(RootPortArguments, primary_bus), 3U);
+    EXPECT_EQ(offsetof(RootPortArguments, secondary_bus), 4U);
+    EXPECT_EQ(offsetof(RootPortArguments, subordinate_bus), 5U);
+    EXPECT_EQ(offsetof(RootPortArguments, ptm_capable), 6U);
+    EXPECT_EQ(offsetof(RootPortArguments, ptm_offset), 8U);
+}
+
+TEST(AcrnAbi, FieldsOfDeviceCallsStandWhereTheCatalogueSays) {
+    EXPECT_EQ(offsetof(acrn_pcidev, type), 0U);
+    EXPECT_EQ(offsetof(acrn_pcidev, virt_bdf), 4U);
+    EXPECT_EQ(offsetof(acrn_pcidev, phys_bdf), 6U);
+    EXPECT_EQ(offsetof(acrn_pcidev, intr_pin), 9U);
+    EXPECT_EQ(offsetof(acrn_ptdev_irq, virt_bdf), 4U);
+    EXPECT_EQ(offsetof(acrn_ptdev_irq, phys_bdf), 6U);
+    EXPECT_EQ(offsetof(acrn_ptdev_irq, intx.virt_pin), 8U);
+    EXPECT_EQ(offsetof(acrn_ptdev_irq, intx.phys_pin), 12U);
+    EXPECT_EQ(offsetof(acrn_ptdev_irq, intx.is_pic_pin), 16U);
+    EXPECT_EQ(offsetof(acrn_mmiodev, res), 8U);
+    EXPECT_EQ(offsetof(acrn_mmiodev, res[0].service_vm_pa), 16U);
+    EXPECT_EQ(offsetof(acrn_mmiodev, res[0].size), 24U);
+    EXPECT_EQ(offsetof(acrn_mmiodev, res[0].mem_type), 32U);
+    EXPECT_EQ(offsetof(acrn_vdev, id.fields.vendor), 0U);
+    EXPECT_EQ(offsetof(acrn_vdev, id.fields.device), 2U);
+    EXPECT_EQ(offsetof(acrn_vdev, id.fields.legacy_id), 4U);
+    EXPECT_EQ(offsetof(acrn_vdev, io_addr), 16U);
+    EXPECT_EQ(offsetof(acrn_vdev, io_size), 40U);
+}
+
 }  // namespace
 }  // namespace cupule::hypervisor::acrn

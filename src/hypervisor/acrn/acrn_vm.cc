@@ -52,16 +52,20 @@ base::Result<std::unique_ptr<AcrnVm>> AcrnVm::create(const VmSpec& spec, const A
                           spec.name.size(), vm_name_size - 1);
     }
     CUPULE_TRY_ASSIGN(auto page, RequestPage::create());
-    std::unique_ptr<AcrnVm> vm(new AcrnVm(std::move(hsm), std::move(page), spec.vcpus));
+    std::unique_ptr<AcrnVm> vm(
+        new AcrnVm(std::move(hsm), std::move(page), spec.vcpus, options.realtime));
     CUPULE_TRY(vm->create_vm(spec, options));
     CUPULE_TRY_ASSIGN(vm->interrupts_, AcrnInterruptMonitor::create(*vm->hsm_));
+    vm->doorbells_.emplace(*vm->hsm_);
+    vm->set_up_events();
     vm->find_gsi_count();
     vm->idle_lines();
     return vm;
 }
 
-AcrnVm::AcrnVm(std::unique_ptr<HsmPort> hsm, std::unique_ptr<RequestPage> page, unsigned vcpus)
-    : hsm_(std::move(hsm)), page_(std::move(page)), vcpus_(vcpus) {}
+AcrnVm::AcrnVm(std::unique_ptr<HsmPort> hsm, std::unique_ptr<RequestPage> page, unsigned vcpus,
+               bool polled)
+    : hsm_(std::move(hsm)), page_(std::move(page)), polled_(polled), vcpus_(vcpus) {}
 
 AcrnVm::~AcrnVm() {
     pause();
@@ -105,6 +109,24 @@ base::Result<void> AcrnVm::create_vm(const VmSpec& spec, const AcrnOptions& opti
     }
     vm_id_ = creation.vmid;
     return {};
+}
+
+/// Without a ring (ENOTTY of a kernel that is not ACRN's own) a triple fault is a power-off.
+void AcrnVm::set_up_events() {
+    auto ring = SharedRing::create(sizeof(VmEvent));
+    if (ring && hsm_->call(ioctl_setup_vm_event_ring, (*ring)->address()) >= 0) {
+        event::MutexLock lock(events_mutex_);
+        event_ring_ = std::move(*ring);
+    }
+}
+
+bool AcrnVm::take_triple_fault() {
+    event::MutexLock lock(events_mutex_);
+    bool found = false;
+    while (const auto event = event_ring_ ? event_ring_->take() : std::nullopt) {
+        found |= event->type == vm_event_triple_fault;
+    }
+    return found;
 }
 
 /// ACRN's IOAPIC has 48 inputs, but not that of every HSM: the last one tells.
@@ -268,7 +290,11 @@ void AcrnVm::report_lost(int result) {
 
 void AcrnVm::serve(unsigned vcpu) {
     auto request = page_->read(vcpu);
-    if (request) {
+    // The hypervisor tells of a crash before it makes a power-off of it.
+    if (request && request->kind == io::IoKind::port && take_triple_fault()) {
+        request_pause();
+        events_->vm_stopped(VmStop::triple_fault, "the guest's processor shut itself down");
+    } else if (request) {
         requests_.fetch_add(1, std::memory_order_relaxed);
         client_->handle(*request);
     } else {
@@ -279,7 +305,10 @@ void AcrnVm::serve(unsigned vcpu) {
         event::MutexLock lock(mutex_);
         // After a pause the answer is withheld: the guest must not run past a reset it asked for.
         if (running_) {
-            page_->complete(vcpu, request->value);
+            page_->answer(vcpu, request->value);
+            if (!polled_) {
+                page_->complete(vcpu);
+            }
             acrn_ioreq_notify notify{};
             notify.vmid = vm_id_;
             notify.vcpu = vcpu;
@@ -316,6 +345,15 @@ void AcrnVm::set_gsi_level(irq::Gsi gsi, bool asserted) {
     const bool high = asserted != is_low_active(gsi);
     const int result =
         drive_line(electrical_gsi(gsi), high ? LineOperation::set_high : LineOperation::set_low);
+    if (result < 0) {
+        base::log_error("the HSM refuses GSI {}: {}", gsi.value, base::errno_text(-result));
+    }
+}
+
+void AcrnVm::pulse_gsi(irq::Gsi gsi) {
+    const int result =
+        drive_line(electrical_gsi(gsi), is_low_active(gsi) ? LineOperation::falling_pulse
+                                                           : LineOperation::raising_pulse);
     if (result < 0) {
         base::log_error("the HSM refuses GSI {}: {}", gsi.value, base::errno_text(-result));
     }
@@ -379,30 +417,12 @@ base::Result<void> AcrnVm::unmap(memory::GuestAddress base) {
                             base.value);
 }
 
-int AcrnVm::change_doorbell(const io::Doorbell& doorbell, std::uint32_t flags) {
-    acrn_ioeventfd event{};
-    event.fd = static_cast<std::uint32_t>(doorbell.eventfd);
-    event.flags = flags;
-    event.flags |= doorbell.kind == io::IoKind::port ? ACRN_IOEVENTFD_FLAG_PIO : 0U;
-    event.flags |= doorbell.match ? ACRN_IOEVENTFD_FLAG_DATAMATCH : 0U;
-    event.addr = doorbell.address;
-    event.len = doorbell.size;
-    event.data = doorbell.match.value_or(0);
-    return call(ACRN_IOCTL_IOEVENTFD, &event);
-}
-
 base::Result<void> AcrnVm::add_doorbell(const io::Doorbell& doorbell) {
-    if (const int result = change_doorbell(doorbell, 0); result < 0) {
-        return base::fail_errno(-result, "the HSM refuses a doorbell at {:#x}", doorbell.address);
-    }
-    return {};
+    return doorbells_->add(doorbell);
 }
 
 void AcrnVm::remove_doorbell(const io::Doorbell& doorbell) {
-    if (const int result = change_doorbell(doorbell, ACRN_IOEVENTFD_FLAG_DEASSIGN); result < 0) {
-        base::log_warning("the HSM does not give up the doorbell at {:#x}: {}", doorbell.address,
-                          base::errno_text(-result));
-    }
+    doorbells_->remove(doorbell);
 }
 
 }  // namespace cupule::hypervisor::acrn

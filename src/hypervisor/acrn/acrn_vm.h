@@ -13,9 +13,11 @@
 #include "event/mutex.h"
 #include "hypervisor/acrn/acrn_abi.h"
 #include "hypervisor/acrn/acrn_device_assigner.h"
+#include "hypervisor/acrn/acrn_doorbells.h"
 #include "hypervisor/acrn/acrn_interrupt_monitor.h"
 #include "hypervisor/acrn/hsm_port.h"
 #include "hypervisor/acrn/request_page.h"
+#include "hypervisor/acrn/shared_ring.h"
 #include "hypervisor/vm.h"
 
 namespace cupule::hypervisor::acrn {
@@ -57,6 +59,8 @@ class AcrnVm : public Vm {
     DeviceAssigner* device_assigner() override { return &assigner_; }
 
     void set_gsi_level(irq::Gsi gsi, bool asserted) override;
+    /// One call of the HSM, which a timer's tick is worth.
+    void pulse_gsi(irq::Gsi gsi) override;
     unsigned gsi_count() const override { return gsi_count_; }
     void send(const irq::MsiMessage& message) override;
 
@@ -74,14 +78,17 @@ class AcrnVm : public Vm {
     void unroute(int eventfd) override;
 
   private:
-    AcrnVm(std::unique_ptr<HsmPort> hsm, std::unique_ptr<RequestPage> page, unsigned vcpus);
+    AcrnVm(std::unique_ptr<HsmPort> hsm, std::unique_ptr<RequestPage> page, unsigned vcpus,
+           bool polled);
 
     base::Result<void> create_vm(const VmSpec& spec, const AcrnOptions& options);
     void find_gsi_count();
     void idle_lines();
     int drive_line(std::uint32_t gsi, LineOperation operation);
     int set_irqfd(int eventfd, std::uint32_t flags, const irq::MsiMessage& message);
-    int change_doorbell(const io::Doorbell& doorbell, std::uint32_t flags);
+    void set_up_events();
+    /// Whether the hypervisor has told of a triple fault that nobody has heard of.
+    bool take_triple_fault() CUPULE_EXCLUDES(events_mutex_);
 
     void serve_requests(unsigned thread) CUPULE_EXCLUDES(mutex_);
     /// Waits for a request that no other thread has; empty at the end.
@@ -104,6 +111,10 @@ class AcrnVm : public Vm {
     const std::unique_ptr<RequestPage> page_;
     std::unique_ptr<AcrnInterruptMonitor> interrupts_;
     AcrnDeviceAssigner assigner_{*hsm_};
+    /// After the VM was created.
+    std::optional<AcrnDoorbells> doorbells_;
+    /// Completion is polled for: the HSM alone says COMPLETE.
+    const bool polled_;
     const unsigned vcpus_;
     std::uint16_t vm_id_ = 0;
     unsigned gsi_count_ = ioapic_inputs;
@@ -116,6 +127,10 @@ class AcrnVm : public Vm {
     /// Written before the run begins, read by the threads during it.
     io::IoClient* client_ = nullptr;
     VmEvents* events_ = nullptr;
+
+    /// Guards the reader's end of the ring, which is empty where the HSM has none. A leaf lock.
+    event::Mutex events_mutex_;
+    std::unique_ptr<SharedRing> event_ring_ CUPULE_GUARDED_BY(events_mutex_);
 
     /// Guards who serves which slot.
     event::Mutex mutex_;

@@ -87,13 +87,17 @@ std::optional<io::IoRequest> RequestPage::read(unsigned vcpu) const {
     return request;
 }
 
-void RequestPage::complete(unsigned vcpu, std::uint64_t value) {
+void RequestPage::answer(unsigned vcpu, std::uint64_t value) {
     acrn_io_request& slot = page_->req_slot[vcpu];
     if (slot.type == ACRN_IOREQ_TYPE_MMIO) {
         slot.reqs.mmio_request.value = value;
     } else {
         slot.reqs.pio_request.value = static_cast<std::uint32_t>(value);
     }
+}
+
+void RequestPage::complete(unsigned vcpu) {
+    acrn_io_request& slot = page_->req_slot[vcpu];
     std::atomic_ref(slot.processed).store(ACRN_IOREQ_STATE_COMPLETE, std::memory_order_release);
 }
 

@@ -30,8 +30,11 @@ class RequestPage {
     bool is_ours(unsigned vcpu) const;
     /// A copy of the slot's request; empty when the HSM wrote a kind or size that it has not.
     std::optional<io::IoRequest> read(unsigned vcpu) const;
-    /// Writes the answer and sets the slot COMPLETE.
-    void complete(unsigned vcpu, std::uint64_t value);
+    /// Writes the answer of a slot that is PROCESSING.
+    void answer(unsigned vcpu, std::uint64_t value);
+    /// Sets the slot COMPLETE, as NOTIFY does too. Not for a VM that polls: it could have its next
+    /// request there when NOTIFY comes, which would complete that one.
+    void complete(unsigned vcpu);
 
   private:
     RequestPage(base::FileDescriptor file, acrn_io_request_buffer* page);
