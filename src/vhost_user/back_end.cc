@@ -138,7 +138,12 @@ base::Result<virtio::RunningQueue> BackEnd::make_queue(Ring& ring) {
         }
     }
     std::vector<std::uint16_t> again;
-    CUPULE_TRY(keep_log(ring, config, again));
+    std::vector<virtio::PackedRing::Descriptors> packed_again;
+    if (packed()) {
+        packed_again = keep_packed_log(ring, config);
+    } else {
+        CUPULE_TRY(keep_log(ring, config, again));
+    }
     if (!ring.call) {
         CUPULE_TRY_ASSIGN(ring.call, base::make_eventfd());
     }
@@ -148,6 +153,8 @@ base::Result<virtio::RunningQueue> BackEnd::make_queue(Ring& ring) {
     }
     if (ring.log) {
         queue->keep_log(*ring.log, std::move(again));
+    } else if (ring.packed_log) {
+        queue->keep_log(*ring.packed_log, std::move(packed_again));
     }
     return virtio::RunningQueue{.index = index,
                                 .queue = std::move(*queue),
@@ -159,15 +166,14 @@ base::Result<virtio::RunningQueue> BackEnd::make_queue(Ring& ring) {
 base::Result<void> BackEnd::keep_log(Ring& ring, virtio::QueueConfig& config,
                                      std::vector<std::uint16_t>& again) {
     ring.log.reset();
+    ring.packed_log.reset();
     const auto used = table_->memory().load<std::uint16_t>(config.area(virtio::QueueArea::device) +
                                                            virtio::used_ring::index);
-    if (!packed() && !used) {
+    if (!used) {
         return base::fail("queue {}: its used ring is not in RAM", index_of(ring));
     }
-    if (!packed()) {
-        ring.position.next_used = *used;
-    }
-    if (inflight_ && !packed()) {
+    ring.position.next_used = *used;
+    if (inflight_) {
         ring.log = inflight_->log_of(index_of(ring), ring.size);
         if (!ring.log) {
             return base::fail("queue {} of {} has no place in the inflight area", index_of(ring),
@@ -181,6 +187,29 @@ base::Result<void> BackEnd::keep_log(Ring& ring, virtio::QueueConfig& config,
     }
     config.set_position(ring.position);
     return {};
+}
+
+/// The same of a packed ring. An area without room for one was made before the front end said that
+/// it has one: there is no record then.
+std::vector<virtio::PackedRing::Descriptors> BackEnd::keep_packed_log(Ring& ring,
+                                                                      virtio::QueueConfig& config) {
+    ring.log.reset();
+    ring.packed_log = inflight_ ? inflight_->packed_log_of(index_of(ring), ring.size) : nullptr;
+    PackedInflight::Recovered recovered{.position = ring.position};
+    if (ring.packed_log) {
+        const memory::GuestAddress area = config.area(virtio::QueueArea::descriptors);
+        const auto flags = [this, area](std::uint16_t index) {
+            const std::uint64_t at = index * std::uint64_t{virtio::descriptor_size} +
+                                     offsetof(virtio::PackedDescriptor, flags);
+            return table_->memory().load<std::uint16_t>(area + at).value_or(0);
+        };
+        recovered = std::exchange(ring.recovered, true)
+                        ? ring.packed_log->begin(ring.position)
+                        : ring.packed_log->recover(ring.position, flags);
+    }
+    ring.position = recovered.position;
+    config.set_position(ring.position);
+    return std::move(recovered.again);
 }
 
 void BackEnd::put_back(virtio::RunningQueue queue) {

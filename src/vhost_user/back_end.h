@@ -37,8 +37,8 @@ struct BackEndPowers {
 
 /// The back end of vhost-user for one front end: serves its rings with a virtio device of ours.
 ///
-/// Models: MQ, REPLY_ACK, BACKEND_REQ (news of the configuration), CONFIG, INFLIGHT_SHMFD for split
-/// rings, RESET_DEVICE, RING_RESET; rings that start, stop and change their descriptors one by one;
+/// Models: MQ, REPLY_ACK, BACKEND_REQ (news of the configuration), CONFIG, INFLIGHT_SHMFD,
+/// RESET_DEVICE, RING_RESET; rings that start, stop and change their descriptors one by one;
 /// RAM that is replaced while rings run.
 /// Leaves out: migration (dirty log, postcopy), IOMMU, rings without a kick descriptor (polling),
 /// in-band notifications, memory slots, STATUS.
@@ -69,6 +69,7 @@ class BackEnd : private virtio::DeviceEvents {
         base::FileDescriptor call{};
         base::FileDescriptor error{};
         std::unique_ptr<SplitInflight> log{};
+        std::unique_ptr<PackedInflight> packed_log{};
         bool enabled = false;
         bool running = false;
         /// The area's record is no longer that of an earlier process.
@@ -109,6 +110,8 @@ class BackEnd : private virtio::DeviceEvents {
     base::Result<virtio::RunningQueue> make_queue(Ring& ring);
     base::Result<void> keep_log(Ring& ring, virtio::QueueConfig& config,
                                 std::vector<std::uint16_t>& again);
+    std::vector<virtio::PackedRing::Descriptors> keep_packed_log(Ring& ring,
+                                                                 virtio::QueueConfig& config);
     void stop_ring(Ring& ring);
     void put_back(virtio::RunningQueue queue);
     void stop_device();

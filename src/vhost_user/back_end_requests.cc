@@ -249,6 +249,7 @@ base::Result<void> BackEnd::take_inflight(Message& message) {
     inflight_ = std::move(area);
     for (const auto& ring : rings_) {
         ring->log.reset();
+        ring->packed_log.reset();
         ring->recovered = false;
     }
     return start_rings();

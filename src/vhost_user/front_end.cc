@@ -162,11 +162,15 @@ base::Result<FrontEnd::InflightFile> FrontEnd::make_inflight(std::uint16_t queue
                         .file = std::move(answer.descriptors.front())};
 }
 
-base::Result<void> FrontEnd::set_up(const Start& start) {
+base::Result<void> FrontEnd::set_features(std::uint64_t features) {
     begin();
+    return tell(
+        make_message(Request::set_features, features | (raw_features_ & has_protocol_features)));
+}
+
+base::Result<void> FrontEnd::set_up(const Start& start) {
+    CUPULE_TRY(set_features(start.features));
     memory_ = &start.memory;
-    CUPULE_TRY(tell(make_message(Request::set_features,
-                                 start.features | (raw_features_ & has_protocol_features))));
     if (start.inflight != nullptr) {
         Message message = make_message(Request::set_inflight_fd, start.inflight->description);
         CUPULE_TRY_ASSIGN(auto file, start.inflight->file.duplicate());

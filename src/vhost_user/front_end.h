@@ -38,6 +38,9 @@ class FrontEnd {
     base::Result<std::vector<std::uint8_t>> read_config(std::uint32_t size);
     base::Result<void> write_config(std::uint32_t offset, std::span<const std::uint8_t> bytes);
 
+    /// What the driver took; `set_up` says it too. Before an inflight area is asked for: its layout
+    /// depends on it.
+    base::Result<void> set_features(std::uint64_t features);
     /// Asks for an inflight area: its description and file, for the front end to keep.
     struct InflightFile {
         Inflight description{};

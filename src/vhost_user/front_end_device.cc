@@ -152,7 +152,7 @@ void FrontEndDevice::lost(const base::Error& error) {
 /// nothing. Without that, requests would be lost or done twice into buffers of others.
 bool FrontEndDevice::goes_on(const virtio::RunningQueue& queue) const {
     if (queue.queue.packed()) {
-        return false;
+        return inflight_.has_value();
     }
     const auto [available, used] = virtio::split_indices(queue.queue, powers_.memory);
     return inflight_.has_value() || available == used;
@@ -235,11 +235,11 @@ base::Result<void> FrontEndDevice::activate(std::uint64_t negotiated,
 }
 
 base::Result<void> FrontEndDevice::prepare_inflight() {
-    const bool possible = back_end_->has(protocol_feature::inflight_shmfd) &&
-                          (negotiated_ & virtio::feature::ring_packed) == 0;
-    if (inflight_ || !possible || queues_.empty()) {
+    if (inflight_ || !spec_.inflight || !back_end_->has(protocol_feature::inflight_shmfd) ||
+        queues_.empty()) {
         return {};
     }
+    CUPULE_TRY(back_end_->set_features(negotiated_ & ~spec_.features_own));
     std::uint16_t entries = 0;
     for (const virtio::RunningQueue& queue : queues_) {
         entries = std::max(entries, queue.queue.geometry().size);
@@ -259,7 +259,7 @@ base::Result<void> FrontEndDevice::start_rings() {
                                   .memory = powers_.memory,
                                   .inflight = recorded ? &*inflight_ : nullptr}));
     for (virtio::RunningQueue& queue : queues_) {
-        if (again) {
+        if (again && !queue.queue.packed()) {
             virtio::move_to(queue, powers_.memory, negotiated_, position_in_ring(queue));
         }
         CUPULE_TRY(back_end_->start_ring(queue, enabled(queue.index)));
@@ -321,7 +321,7 @@ std::optional<virtio::RunningQueue> FrontEndDevice::stop_queue(std::uint16_t ind
         return std::nullopt;
     }
     put_at(*found);
-    std::optional<virtio::RunningQueue> queue = std::move(*found);
+    virtio::RunningQueue queue = std::move(*found);
     queues_.erase(found);
     return queue;
 }

@@ -17,8 +17,8 @@
 // Models: any type of device whose configuration space the back end has (CONFIG) or the front end
 // knows by itself; news of the configuration; a back end that ends and comes back while the driver
 // runs: requests under way go on through the inflight area, the driver sees a delay.
-// Leaves out: the IOMMU, migration; going on with packed rings, which are therefore
-// offered only where they are asked for.
+// Leaves out: the IOMMU, migration; going on with packed rings where the back end has no inflight
+// area, for which they are offered only where they are asked for.
 namespace cupule::vhost_user {
 
 /// What kind of device it is, beyond what the back end says.
@@ -30,9 +30,11 @@ struct FrontEndSpec {
     std::uint64_t features_passed = 0;
     /// Feature bits that this end serves, through `config`.
     std::uint64_t features_own = 0;
-    /// Offers packed rings where the back end has them. Nobody can go on with those when it is
-    /// lost: the inflight area is for split ones here.
+    /// Offers packed rings where the back end has them. Without an inflight area nobody can go on
+    /// with those when it is lost.
     bool packed = false;
+    /// Keeps a record of what is under way where the back end has one.
+    bool inflight = true;
     std::vector<virtio::QueueLimits> queues{};
     /// The last of `queues` is the control queue of a network card, which this end serves.
     bool has_pair_control = false;

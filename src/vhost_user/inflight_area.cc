@@ -117,7 +117,7 @@ void SplitInflight::published(std::uint16_t used_index) {
 base::Result<std::unique_ptr<InflightArea>> InflightArea::create(std::uint16_t queues,
                                                                  std::uint16_t entries) {
     const std::uint64_t bytes =
-        base::align_up(queues * SplitInflight::bytes_for(entries), page_bytes);
+        base::align_up(queues * PackedInflight::bytes_for(entries), page_bytes);
     base::FileDescriptor file(memfd_create("vhost-user-inflight", MFD_CLOEXEC));
     if (!file || ftruncate(file.get(), static_cast<off_t>(bytes)) < 0) {
         return base::fail_errno(errno, "cannot make {} bytes of memory for requests in flight",
@@ -149,8 +149,12 @@ base::Result<std::unique_ptr<InflightArea>> InflightArea::map(const Inflight& de
             description.queues, description.queue_size, description.size, description.offset,
             status.st_size);
     }
+    // A packed queue's part is longer; whether it is there shows when one starts.
+    const std::uint64_t longest =
+        std::min(description.queues * PackedInflight::bytes_for(description.queue_size),
+                 static_cast<std::uint64_t>(status.st_size) - description.offset);
     Inflight exact = description;
-    exact.size = needed;
+    exact.size = std::min(description.size, longest);
     std::unique_ptr<InflightArea> area(new InflightArea(exact, std::move(file)));
     CUPULE_TRY(area->map_file());
     return area;
@@ -175,15 +179,25 @@ InflightArea::~InflightArea() {
     }
 }
 
+std::span<std::byte> InflightArea::part_of(std::uint16_t queue, std::uint16_t ring_size,
+                                           std::uint64_t bytes) const {
+    const bool there = queue < description_.queues && ring_size <= description_.queue_size &&
+                       base::contains(0, mapping_.size(), queue * bytes, bytes);
+    return there ? mapping_.subspan(queue * bytes, bytes) : std::span<std::byte>{};
+}
+
 std::unique_ptr<SplitInflight> InflightArea::log_of(std::uint16_t queue,
                                                     std::uint16_t ring_size) const {
     const std::uint16_t entries = description_.queue_size;
-    if (queue >= description_.queues || ring_size > entries) {
-        return nullptr;
-    }
-    const std::uint64_t bytes = SplitInflight::bytes_for(entries);
-    return std::make_unique<SplitInflight>(mapping_.subspan(queue * bytes, bytes), entries,
-                                           ring_size);
+    const auto part = part_of(queue, ring_size, SplitInflight::bytes_for(entries));
+    return part.empty() ? nullptr : std::make_unique<SplitInflight>(part, entries, ring_size);
+}
+
+std::unique_ptr<PackedInflight> InflightArea::packed_log_of(std::uint16_t queue,
+                                                            std::uint16_t ring_size) const {
+    const std::uint16_t entries = description_.queue_size;
+    const auto part = part_of(queue, ring_size, PackedInflight::bytes_for(entries));
+    return part.empty() ? nullptr : std::make_unique<PackedInflight>(part, entries, ring_size);
 }
 
 }  // namespace cupule::vhost_user

@@ -2,9 +2,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "base/error.h"
@@ -12,6 +14,7 @@
 #include "vhost_user/fault_guard.h"
 #include "vhost_user/protocol.h"
 #include "virtio/inflight_log.h"
+#include "virtio/packed_ring.h"
 #include "virtio/ring_area.h"
 
 namespace cupule::vhost_user {
@@ -46,10 +49,63 @@ class SplitInflight : public virtio::InflightLog {
     std::vector<std::uint16_t> batch_;
 };
 
+/// One packed queue's part (QueueRegionPacked): copies of the descriptors that were taken, for the
+/// ring forgets them. What is gone by while the process lives is its own; the area is for whoever
+/// comes after it.
+class PackedInflight : public virtio::PackedInflightLog {
+  public:
+    PackedInflight(std::span<std::byte> bytes, std::uint16_t entries, std::uint16_t ring_size);
+
+    /// Where the ring goes on, and the chains that were taken and are not used, in the order they
+    /// were taken in.
+    struct Recovered {
+        virtio::QueuePosition position{};
+        std::vector<virtio::PackedRing::Descriptors> again{};
+    };
+    /// Begins at `position`; nothing is in flight.
+    Recovered begin(const virtio::QueuePosition& position);
+    /// Reads the flags of a descriptor in the ring; `index` is below its size.
+    using RingFlags = std::function<std::uint16_t(std::uint16_t index)>;
+    /// Goes on after another process, or begins at `position` where the record makes no sense.
+    Recovered recover(const virtio::QueuePosition& position, const RingFlags& ring_flags);
+
+    void taken(std::span<const virtio::PackedDescriptor> chain) override;
+    void put(std::uint16_t id) override;
+    void publishing(const virtio::QueuePosition& position) override;
+    void published() override;
+
+    static std::uint64_t bytes_for(std::uint16_t entries);
+
+  private:
+    struct Chain {
+        std::uint16_t head = 0;
+        std::uint16_t last = 0;
+        std::uint16_t count = 0;
+    };
+    using Descriptors = virtio::PackedRing::Descriptors;
+    void settle_last_batch(const RingFlags& ring_flags);
+    std::vector<bool> read_free_list();
+    bool read_chain(std::uint16_t head, std::vector<bool>& seen, Chain& chain,
+                    Descriptors& descriptors) const;
+    void commit();
+
+    virtio::RingArea area_;
+    std::uint16_t entries_;
+    std::uint16_t ring_size_;
+    std::uint64_t counter_ = 0;
+    /// Entries without a descriptor, as a list through `next_`.
+    std::uint16_t free_head_ = 0;
+    std::uint32_t free_count_ = 0;
+    std::vector<std::uint16_t> next_;
+    /// By buffer id.
+    std::unordered_map<std::uint16_t, Chain> chains_;
+    std::vector<Chain> batch_;
+};
+
 /// The inflight area of a device: a file of memory that the front end keeps for the back end.
 class InflightArea {
   public:
-    /// A new one, zeroed. `queues` and `entries` are at least 1.
+    /// A new one, zeroed, with room for either format. `queues` and `entries` are at least 1.
     static base::Result<std::unique_ptr<InflightArea>> create(std::uint16_t queues,
                                                               std::uint16_t entries);
     /// The one that a front end hands over; an error when it does not hold what it says.
@@ -64,11 +120,16 @@ class InflightArea {
 
     /// The record of a queue, which this outlives; nullptr for one that it has no room for.
     std::unique_ptr<SplitInflight> log_of(std::uint16_t queue, std::uint16_t ring_size) const;
+    std::unique_ptr<PackedInflight> packed_log_of(std::uint16_t queue,
+                                                  std::uint16_t ring_size) const;
 
   private:
     InflightArea(const Inflight& description, base::FileDescriptor file)
         : description_(description), file_(std::move(file)) {}
     base::Result<void> map_file();
+    /// A queue's part; empty where there is none.
+    std::span<std::byte> part_of(std::uint16_t queue, std::uint16_t ring_size,
+                                 std::uint64_t bytes) const;
 
     Inflight description_;
     base::FileDescriptor file_;

@@ -217,6 +217,10 @@ class VhostUserTest : public ::testing::Test {
         return false;
     }
 
+    void plug_in_with(std::unique_ptr<ServerProcess> process) {
+        process_ = std::move(process);
+        plug_in();
+    }
     /// Our front end as a PCI device, connected.
     void plug_in(std::uint16_t queues = 1) { plug_in(spec(socket_, queues)); }
     void plug_in(const FrontEndSpec& wanted) {
@@ -288,6 +292,7 @@ class VhostUserTest : public ::testing::Test {
     std::unique_ptr<VirtioPciBench> bench_;
     std::vector<std::unique_ptr<VirtioDriver>> drivers_;
     FrontEndDevice* device_ = nullptr;
+    std::unique_ptr<ServerProcess> process_;
 };
 
 TEST_F(VhostUserTest, CarriesWritesAndReadsWithEveryRingFormat) {
@@ -378,10 +383,20 @@ TEST_F(VhostUserTest, FrontEndsComeOneAfterAnother) {
     }
 }
 
-TEST_F(VhostUserTest, AKilledBackEndCostsNoRequestAndRepeatsNone) {
+class VhostUserRings : public VhostUserTest, public ::testing::WithParamInterface<std::uint64_t> {};
+
+INSTANTIATE_TEST_SUITE_P(Formats, VhostUserRings,
+                         ::testing::Values(version_1, version_1 | virtio::feature::ring_packed),
+                         [](const auto& param_info) {
+                             return (param_info.param & virtio::feature::ring_packed) != 0
+                                        ? "Packed"
+                                        : "Split";
+                         });
+
+TEST_P(VhostUserRings, AKilledBackEndCostsNoRequestAndRepeatsNone) {
     ServerProcess first(*shared_, socket_);
     plug_in();
-    drive(version_1 | virtio::feature::event_idx);
+    drive(GetParam() | virtio::feature::event_idx);
     // Even sectors are written and handed back, odd ones stay under way; then the places of the
     // even ones in the available ring are used again.
     shared_->hold = true;
@@ -425,9 +440,11 @@ TEST_F(VhostUserTest, PackedRingsAreOfferedOnlyWhereTheyAreAskedFor) {
     EXPECT_EQ(bench_->offered() & virtio::feature::ring_packed, 0U);
 }
 
-TEST_F(VhostUserTest, WithPackedRingsALostBackEndAsksForAReset) {
+TEST_F(VhostUserTest, ALostBackEndWithoutARecordOfPackedRingsAsksForAReset) {
     auto first = std::make_unique<ServerProcess>(*shared_, socket_);
-    plug_in();
+    FrontEndSpec forgetful = spec(socket_, 1);
+    forgetful.inflight = false;
+    plug_in(forgetful);
     drive(version_1 | virtio::feature::ring_packed);
     first->kill();
     ASSERT_TRUE(until([&] { return bench_->status() == 0x4F; }));
@@ -437,6 +454,30 @@ TEST_F(VhostUserTest, WithPackedRingsALostBackEndAsksForAReset) {
     drive(version_1 | virtio::feature::ring_packed);
     submit(0, 0, true);
     EXPECT_TRUE(collect(1));
+}
+
+TEST_P(VhostUserRings, BackEndsComeAndGoAtAnyPlaceOfTheRing) {
+    plug_in_with(std::make_unique<ServerProcess>(*shared_, socket_));
+    drive(GetParam());
+    for (std::uint64_t round = 0; round < 5; ++round) {
+        // Half of these stay under way over the change.
+        shared_->hold = true;
+        for (std::uint64_t token = 0; token < 14; ++token) {
+            fill(token, static_cast<std::uint8_t>(round + 1));
+            submit(token, token, false);
+        }
+        ASSERT_TRUE(collect(7));
+        process_->kill();
+        ASSERT_TRUE(until([&] { return !device_->connected(); }));
+        shared_->hold = false;
+        process_ = std::make_unique<ServerProcess>(*shared_, socket_);
+        ASSERT_TRUE(collect(7));
+        for (std::uint64_t token = 0; token < 14; ++token) {
+            ASSERT_EQ(shared_->disk[token * sector_bytes], std::byte(round + 1)) << token;
+        }
+    }
+    EXPECT_EQ(shared_->writes, 5U * 14U);
+    EXPECT_EQ(bench_->status(), 0x0F);
 }
 
 TEST_F(VhostUserTest, ADriverThatStartsWhileNobodyIsThereWaits) {

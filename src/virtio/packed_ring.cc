@@ -1,5 +1,7 @@
 #include "virtio/packed_ring.h"
 
+#include <utility>
+
 #include "base/bits.h"
 
 namespace cupule::virtio {
@@ -29,6 +31,27 @@ PackedRing::PackedRing(const RingAreas& areas, std::uint16_t size, RingFeatures 
     }
 }
 
+void PackedRing::keep_record(Record& record) {
+    record_ = &record;
+    hide_unpublished();
+}
+
+/// A process that ended in the middle of a batch left used descriptors behind the first one, which
+/// the driver would come to before they are used.
+void PackedRing::hide_unpublished() {
+    Place place = used_;
+    for (std::uint32_t count = 0; count < in_flight_; ++count) {
+        const auto high = ring_.load<std::uint64_t>(high_half(place.index));
+        auto descriptor = make_descriptor<PackedDescriptor>(0, high);
+        const bool used = (descriptor.flags & descriptor_flag::used) != 0;
+        if (used == place.wrap) {
+            descriptor.flags = place.wrap ? descriptor_flag::avail : descriptor_flag::used;
+            ring_.store<std::uint64_t>(high_half(place.index), words_of(descriptor)[1]);
+        }
+        place = advance(place, 1);
+    }
+}
+
 PackedRing::Place PackedRing::advance(Place place, std::uint32_t count) const {
     const std::uint32_t index = place.index + count;
     if (index < size_) {
@@ -38,7 +61,7 @@ PackedRing::Place PackedRing::advance(Place place, std::uint32_t count) const {
 }
 
 Availability PackedRing::poll() {
-    if (polled_) {
+    if (polled_ || (record_ != nullptr && !record_->again.empty())) {
         return Availability::some;
     }
     const auto high =
@@ -57,20 +80,44 @@ Availability PackedRing::poll() {
     return Availability::some;
 }
 
+QueueFault PackedRing::add(ChainBuilder& builder, const PackedDescriptor& descriptor) const {
+    const bool indirect = (descriptor.flags & descriptor_flag::indirect) != 0;
+    return indirect ? builder.add_packed_table(descriptor)
+                    : builder.add(descriptor.address, descriptor.length,
+                                  (descriptor.flags & descriptor_flag::write) != 0);
+}
+
+QueueFault PackedRing::take_again(ChainBuilder& builder) {
+    const Descriptors chain = std::move(record_->again.back());
+    record_->again.pop_back();
+    for (const PackedDescriptor& descriptor : chain) {
+        if (const QueueFault fault = add(builder, descriptor); fault != QueueFault::none) {
+            return fault;
+        }
+    }
+    builder.slot().id = chain.back().id;
+    builder.slot().descriptors = static_cast<std::uint16_t>(chain.size());
+    return QueueFault::none;  // in flight since the position was set
+}
+
 QueueFault PackedRing::take(ChainBuilder& builder) {
+    if (record_ != nullptr && !record_->again.empty()) {
+        return take_again(builder);
+    }
+    if (record_ != nullptr) {
+        record_->seen.clear();
+    }
     Place place = available_;
     std::uint64_t high = available_high_;
     for (std::uint32_t count = 1;; ++count) {
         const auto low = ring_.load<std::uint64_t>(place.index * descriptor_size);
         const auto descriptor = make_descriptor<PackedDescriptor>(low, high);
         const bool last = (descriptor.flags & descriptor_flag::next) == 0;
-        const bool indirect = (descriptor.flags & descriptor_flag::indirect) != 0;
-        const QueueFault fault =
-            indirect ? builder.add_packed_table(descriptor)
-                     : builder.add(descriptor.address, descriptor.length,
-                                   (descriptor.flags & descriptor_flag::write) != 0);
-        if (fault != QueueFault::none) {
+        if (const QueueFault fault = add(builder, descriptor); fault != QueueFault::none) {
             return fault;
+        }
+        if (record_ != nullptr) {
+            record_->seen.push_back(descriptor);
         }
         place = advance(place, 1);
         if (last) {
@@ -80,6 +127,9 @@ QueueFault PackedRing::take(ChainBuilder& builder) {
             in_flight_ += count;
             available_ = place;
             polled_ = false;
+            if (record_ != nullptr) {
+                record_->log.taken(record_->seen);
+            }
             return QueueFault::none;
         }
         if (count == size_) {
@@ -107,10 +157,19 @@ void PackedRing::put_used(std::uint16_t id, std::uint16_t descriptors, std::uint
     used_ = advance(used_, descriptors);
     batch_ += descriptors;
     in_flight_ -= descriptors;
+    if (record_ != nullptr) {
+        record_->log.put(id);
+    }
 }
 
 bool PackedRing::publish() {
+    if (record_ != nullptr) {
+        record_->log.publishing(position());
+    }
     ring_.store_fully_ordered<std::uint64_t>(batch_first_, batch_first_high_);
+    if (record_ != nullptr) {
+        record_->log.published();
+    }
     const std::uint32_t batch = batch_;
     batch_ = 0;
     return driver_wants_interrupt(batch);

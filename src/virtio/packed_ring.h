@@ -1,9 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "virtio/chain_builder.h"
+#include "virtio/inflight_log.h"
 #include "virtio/queue_geometry.h"
+#include "virtio/ring_layout.h"
 
 namespace cupule::virtio {
 
@@ -23,6 +26,19 @@ class PackedRing {
   public:
     PackedRing(const RingAreas& areas, std::uint16_t size, RingFeatures features,
                QueuePosition position);
+
+    using Descriptors = std::vector<PackedDescriptor>;
+    /// Where the ring tells what it takes and hands back.
+    struct Record {
+        PackedInflightLog& log;
+        /// Chains that an earlier process took, to take first, the last one at the front: each at
+        /// least one descriptor. They fill the ring from the used to the available position.
+        std::vector<Descriptors> again;
+        /// The chain that is being taken.
+        Descriptors seen{};
+    };
+    /// From now on; the record outlives the ring. Before the first chain is taken.
+    void keep_record(Record& record);
 
     static constexpr QueueFault poll_fault = QueueFault::ring_overrun;
     Availability poll();
@@ -48,6 +64,9 @@ class PackedRing {
         bool wrap = true;
     };
     Place advance(Place place, std::uint32_t count) const;
+    QueueFault add(ChainBuilder& builder, const PackedDescriptor& descriptor) const;
+    QueueFault take_again(ChainBuilder& builder);
+    void hide_unpublished();
     bool driver_wants_interrupt(std::uint32_t batch) const;
 
     RingArea ring_;
@@ -64,6 +83,8 @@ class PackedRing {
     std::uint32_t batch_ = 0;           // descriptors put and not published
     std::uint32_t batch_first_ = 0;     // offset and value of the word held back
     std::uint64_t batch_first_high_ = 0;
+
+    Record* record_ = nullptr;
 };
 
 }  // namespace cupule::virtio

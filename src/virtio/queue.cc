@@ -40,6 +40,15 @@ void Queue::keep_log(InflightLog& log, std::vector<std::uint16_t> again) {
     std::ranges::reverse(again_);
 }
 
+void Queue::keep_log(PackedInflightLog& log, std::vector<PackedRing::Descriptors> again) {
+    auto* const packed_ring = std::get_if<PackedRing>(&ring_);
+    CUPULE_ASSERT(packed_ring != nullptr && next_sequence_ == 0);
+    std::ranges::reverse(again);
+    record_ = std::make_unique<PackedRing::Record>(
+        PackedRing::Record{.log = log, .again = std::move(again)});
+    packed_ring->keep_record(*record_);
+}
+
 template <class Ring>
 QueueFault Queue::take_next(Ring& ring, ChainBuilder& builder) {
     if constexpr (std::is_same_v<Ring, SplitRing>) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <utility>
 #include <variant>
@@ -52,6 +53,10 @@ class Queue {
     /// `again`, which an earlier process took, come first, in that order. A split queue, before the
     /// first chain is taken.
     void keep_log(InflightLog& log, std::vector<std::uint16_t> again);
+
+    /// The same for a packed queue: `again` has the descriptors of each such chain, and the queue's
+    /// position says that they are in flight.
+    void keep_log(PackedInflightLog& log, std::vector<PackedRing::Descriptors> again);
 
     /// Fills `to` from its start; returns how many there were.
     std::size_t pop(std::span<Chain> to);
@@ -154,6 +159,8 @@ class Queue {
     /// What `show` has begun and `publish` has not ended.
     bool batch_open_ = false;
     bool interrupt_wanted_ = false;
+    /// Of a packed ring.
+    std::unique_ptr<PackedRing::Record> record_;
     QueueStatistics statistics_;
 };
 
