@@ -1,7 +1,5 @@
 #include "hsm/vfio_host_devices.h"
 
-#include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "base/log.h"
@@ -37,41 +35,23 @@ base::Result<std::unique_ptr<passthrough::HostDevice>> VfioHostDevices::open(
     }
     const auto record = binding_.record(function);
     open_[place] = borrowed || (record && record->time == passthrough::BindingTime::until_run_ends);
-    const auto fail =
-        [&](base::Error error) -> base::Result<std::unique_ptr<passthrough::HostDevice>> {
-        given_back(address);
-        return std::unexpected(std::move(error));
-    };
-    if (auto entered = enter_group(*function.iommu_group); !entered) {
-        return fail(std::move(entered.error()));
-    }
-    if (auto mapped = map_ram(ram); !mapped) {
-        return fail(std::move(mapped.error()));
-    }
-    auto device = passthrough::VfioDevice::open(*container_, *function.iommu_group, place.text(),
-                                                passthrough::ResetChoice::best);
+    auto device = open({.name = place.text(), .group = *function.iommu_group}, ram);
     if (!device) {
-        return fail(std::move(device.error()));
+        given_back(address);
     }
-    return std::move(*device);
+    return device;
 }
 
-base::Result<void> VfioHostDevices::enter_group(unsigned group) {
+base::Result<std::unique_ptr<passthrough::HostDevice>> VfioHostDevices::open(
+    const passthrough::VfioPlace& place, std::span<const RamPiece> ram) {
     if (!container_) {
-        CUPULE_TRY_ASSIGN(container_, passthrough::VfioContainer::create());
+        CUPULE_TRY_ASSIGN(container_, passthrough::VfioContainer::create(listener_));
     }
-    const auto before = container_->group_descriptors();
-    CUPULE_TRY(container_->add_group(group));
-    for (const int fd : container_->group_descriptors()) {
-        if (std::ranges::find(before, fd) != before.end()) {
-            continue;
-        }
-        if (const auto told = vm_.add_device_group(fd); !told) {
-            base::log_warning("{}; the guest's caches may not be what its devices see",
-                              told.error().message);
-        }
-    }
-    return {};
+    CUPULE_TRY(container_->admit(place));
+    CUPULE_TRY(map_ram(ram));
+    CUPULE_TRY_ASSIGN(auto device, passthrough::VfioDevice::open(*container_, place,
+                                                                 passthrough::ResetChoice::best));
+    return device;
 }
 
 base::Result<void> VfioHostDevices::map_ram(std::span<const RamPiece> ram) {
@@ -116,9 +96,6 @@ void VfioHostDevices::given_back(io::PciAddress address) {
 }
 
 void VfioHostDevices::close_domain() {
-    for (const int fd : container_ ? container_->group_descriptors() : std::vector<int>{}) {
-        vm_.remove_device_group(fd);
-    }
     container_.reset();
     ram_mapped_ = false;
 }

@@ -2,10 +2,11 @@
 
 #include <map>
 #include <memory>
-#include <vector>
+#include <span>
 
 #include "hsm/host_devices.h"
 #include "hypervisor/vm.h"
+#include "passthrough/device_listener.h"
 #include "passthrough/driver_binding.h"
 #include "passthrough/host_topology.h"
 #include "passthrough/vfio_container.h"
@@ -17,7 +18,7 @@ namespace cupule::hsm {
 class VfioHostDevices : public HostDevices {
   public:
     /// `vm` outlives it.
-    explicit VfioHostDevices(hypervisor::Vm& vm) : vm_(vm) {}
+    explicit VfioHostDevices(hypervisor::Vm& vm) : listener_(vm) {}
     ~VfioHostDevices() override;
 
     base::Result<std::unique_ptr<passthrough::HostDevice>> open(
@@ -26,11 +27,12 @@ class VfioHostDevices : public HostDevices {
     base::Result<void> add_ram(const RamPiece& piece) override;
 
   private:
-    base::Result<void> enter_group(unsigned group);
+    base::Result<std::unique_ptr<passthrough::HostDevice>> open(const passthrough::VfioPlace& place,
+                                                                std::span<const RamPiece> ram);
     base::Result<void> map_ram(std::span<const RamPiece> ram);
     void close_domain();
 
-    hypervisor::Vm& vm_;
+    passthrough::DeviceListener listener_;
     const passthrough::DriverBinding binding_{};
     std::unique_ptr<passthrough::VfioContainer> container_;
     bool ram_mapped_ = false;
