@@ -218,7 +218,8 @@ void PackedInflight::taken(std::span<const PackedDescriptor> chain) {
     free_count_ -= count;
     area_.store<std::uint16_t>(entry::count(entries.head), count);
     area_.store<std::uint16_t>(entry::last(entries.head), entries.last);
-    area_.store<std::uint64_t>(entry::counter(entries.head), counter_++);
+    area_.store<std::uint64_t>(entry::counter(entries.head), counter_);
+    counter_ = base::wrapping_add(counter_, std::uint64_t{1});
     area_.store<std::uint8_t>(entry::inflight(entries.head), 1, std::memory_order_release);
     area_.store<std::uint16_t>(region::free_head, free_head_, std::memory_order_release);
     area_.store<std::uint16_t>(region::old_free_head, free_head_, std::memory_order_release);
