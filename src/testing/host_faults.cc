@@ -9,6 +9,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <termios.h>
@@ -61,6 +62,8 @@ constexpr std::array writes{lasting(ENOSPC), lasting(EIO), passing(EINTR), passi
                             passing(Way::half)};
 constexpr std::array moves_at{lasting(EIO), lasting(ENOSPC), passing(EINTR), passing(Way::half),
                               passing(Way::nothing)};
+constexpr std::array reads_at_once{passing(EAGAIN), lasting(EOPNOTSUPP), lasting(EIO),
+                                   passing(Way::half), passing(Way::nothing)};
 constexpr std::array frames{lasting(EIO), passing(EAGAIN), passing(EINTR)};
 constexpr std::array receives{lasting(ECONNRESET), passing(EINTR), passing(EAGAIN),
                               passing(Way::half), passing(Way::nothing)};
@@ -506,6 +509,17 @@ ssize_t __wrap_pwritev64(int fd, const iovec* vector, int count, off64_t at);
 ssize_t __wrap_pwritev64(int fd, const iovec* vector, int count, off64_t at) {
     return vectored("pwritev", moves_at, vector, count,
                     [&](const iovec* v, int n) { return __real_pwritev64(fd, v, n, at); });
+}
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f);
+long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f) {
+    if (number != SYS_preadv2) {
+        return __real_syscall(number, a, b, c, d, e, f);
+    }
+    return vectored(
+        "preadv2", reads_at_once, reinterpret_cast<const iovec*>(b), static_cast<int>(c),
+        [&](const iovec* v, int n) { return __real_syscall(number, a, v, long{n}, d, e, f); });
 }
 
 ssize_t __real_pread64(int fd, void* to, std::size_t bytes, off64_t at);
