@@ -1,5 +1,7 @@
 #include "machine/passthrough_slots.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -9,6 +11,7 @@
 #include "passthrough/host_checks.h"
 #include "passthrough/software_models.h"
 #include "passthrough/sysfs_device.h"
+#include "passthrough/vfio_container.h"
 #include "passthrough/vfio_device.h"
 #include "pci/config_registers.h"
 
@@ -51,15 +54,13 @@ PassthroughSlots::PassthroughSlots(const PciDeviceContext& context, PassthroughH
     : context_(context),
       host_(std::move(host)),
       binding_(host_.root, host_.writer),
+      listener_(context.vm),
       assigner_(context.vm.device_assigner()) {}
 
 PassthroughSlots::~PassthroughSlots() {
     slots_.clear();
     if (const auto unmapped = unmap_memory(); !unmapped) {
         base::log_warning("{}", unmapped.error().message);
-    }
-    for (const int fd : container_ ? container_->group_descriptors() : std::vector<int>{}) {
-        context_.vm.remove_device_group(fd);
     }
 }
 
@@ -230,26 +231,33 @@ base::Result<void> PassthroughSlots::keep(const passthrough::HostAddress& addres
     return keeper_->add(address);
 }
 
-base::Result<passthrough::VfioContainer*> PassthroughSlots::container() {
-    if (!container_) {
-        CUPULE_TRY_ASSIGN(container_, passthrough::VfioContainer::create());
+void PassthroughSlots::KvmListener::descriptor_added(int fd) {
+    if (const auto told = vm_.add_device_group(fd); !told) {
+        base::log_warning("{}; the guest's caches may not be what its devices see",
+                          told.error().message);
     }
-    return container_.get();
 }
 
-base::Result<void> PassthroughSlots::add_group(passthrough::VfioContainer& domain, unsigned group) {
-    const auto before = domain.group_descriptors();
-    CUPULE_TRY(domain.add_group(group));
-    for (const int fd : domain.group_descriptors()) {
-        if (std::ranges::find(before, fd) != before.end()) {
-            continue;
-        }
-        if (const auto told = context_.vm.add_device_group(fd); !told) {
-            base::log_warning("{}; the guest's caches may not be what its devices see",
-                              told.error().message);
-        }
+passthrough::VfioPlace PassthroughSlots::vfio_place(const Slot& slot) const {
+    return {.name = slot.text.address->text(),
+            .group = *slot.group,
+            .character_device = passthrough::vfio_character_device(host_.root, *slot.text.address)};
+}
+
+bool PassthroughSlots::has_iommufd() const {
+    return access((host_.root + "/dev/iommu").c_str(), R_OK | W_OK) == 0 &&
+           std::ranges::all_of(slots_, [this](const std::unique_ptr<Slot>& slot) {
+               return !slot->text.address || !vfio_place(*slot).character_device.empty();
+           });
+}
+
+base::Result<passthrough::VfioDomain*> PassthroughSlots::domain() {
+    if (!domain_ && has_iommufd()) {
+        CUPULE_TRY_ASSIGN(domain_, passthrough::IommufdDomain::create(kernel_, listener_));
+    } else if (!domain_) {
+        CUPULE_TRY_ASSIGN(domain_, passthrough::VfioContainer::create(listener_));
     }
-    return {};
+    return domain_.get();
 }
 
 base::Result<std::unique_ptr<passthrough::HostDevice>> PassthroughSlots::open_host(
@@ -262,13 +270,13 @@ base::Result<std::unique_ptr<passthrough::HostDevice>> PassthroughSlots::open_ho
     if (assigner_ != nullptr) {
         return open_host_of_hypervisor(slot);
     }
-    CUPULE_TRY_ASSIGN(passthrough::VfioContainer* const domain, container());
-    CUPULE_TRY(add_group(*domain, *slot.group));
+    CUPULE_TRY_ASSIGN(passthrough::VfioDomain* const domain, this->domain());
+    const passthrough::VfioPlace place = vfio_place(slot);
+    CUPULE_TRY(domain->admit(place));
     // All of the guest's memory, before the device can master the bus.
     CUPULE_TRY(map_memory());
     CUPULE_TRY_ASSIGN(auto device,
-                      passthrough::VfioDevice::open(*domain, *slot.group, slot.text.address->text(),
-                                                    reset_choice(slot.text)));
+                      passthrough::VfioDevice::open(*domain, place, reset_choice(slot.text)));
     if (slot.left_behind) {
         // It is open now, so no other run has it.
         CUPULE_TRY(keep(*slot.text.address));
@@ -440,17 +448,17 @@ base::Result<void> PassthroughSlots::unmap_memory() {
             slot->assigned->deassign();
         }
     }
-    if (!container_ || !std::exchange(memory_mapped_, false)) {
+    if (!domain_ || !std::exchange(memory_mapped_, false)) {
         return {};
     }
-    return passthrough::unmap_guest_memory(*container_, context_.memory);
+    return passthrough::unmap_guest_memory(*domain_, context_.memory);
 }
 
 base::Result<void> PassthroughSlots::map_memory() {
-    if (!container_ || memory_mapped_) {
+    if (!domain_ || memory_mapped_) {
         return {};
     }
-    CUPULE_TRY(passthrough::map_guest_memory(*container_, context_.memory));
+    CUPULE_TRY(passthrough::map_guest_memory(*domain_, context_.memory));
     memory_mapped_ = true;
     return {};
 }

@@ -15,9 +15,10 @@
 #include "passthrough/dma_domain.h"
 #include "passthrough/driver_binding.h"
 #include "passthrough/driver_keeper.h"
+#include "passthrough/iommufd_domain.h"
 #include "passthrough/passthrough_device.h"
 #include "passthrough/time_measurement.h"
-#include "passthrough/vfio_container.h"
+#include "passthrough/vfio_domain.h"
 #include "pci/bus.h"
 #include "pci/intx_router.h"
 
@@ -73,11 +74,23 @@ class PassthroughSlots {
 
   private:
     struct Slot;
+    /// KVM hears of VFIO's descriptors.
+    class KvmListener : public passthrough::VfioDomain::Listener {
+      public:
+        explicit KvmListener(hypervisor::Vm& vm) : vm_(vm) {}
+        void descriptor_added(int fd) override;
+        void descriptor_removed(int fd) override { vm_.remove_device_group(fd); }
+
+      private:
+        hypervisor::Vm& vm_;
+    };
     PassthroughSlots(const PciDeviceContext& context, PassthroughHost host);
 
     base::Result<std::unique_ptr<passthrough::HostDevice>> open_host(const Slot& slot);
-    base::Result<passthrough::VfioContainer*> container();
-    base::Result<void> add_group(passthrough::VfioContainer& domain, unsigned group);
+    base::Result<passthrough::VfioDomain*> domain();
+    /// Whether the kernel has VFIO's newer interface for all slots.
+    bool has_iommufd() const;
+    passthrough::VfioPlace vfio_place(const Slot& slot) const;
     static base::Result<void> find_model(Slot& slot);
     base::Result<void> check_host();
     base::Result<void> check_host_of_hypervisor();
@@ -97,7 +110,9 @@ class PassthroughSlots {
     /// Destroyed last: the devices are closed then.
     std::unique_ptr<passthrough::DriverKeeper> keeper_;
     /// Destroyed after the devices in it.
-    std::unique_ptr<passthrough::VfioContainer> container_;
+    passthrough::VfioKernel kernel_;
+    KvmListener listener_;
+    std::unique_ptr<passthrough::VfioDomain> domain_;
     bool memory_mapped_ = false;
     /// nullptr: VFIO's, not the hypervisor's.
     hypervisor::DeviceAssigner* const assigner_;

@@ -155,6 +155,18 @@ base::Result<HostTopology> HostTopology::read(const std::string& root) {
     return topology;
 }
 
+std::string vfio_character_device(const std::string& root, const HostAddress& address) {
+    const std::string directory =
+        fmt::format("{}/sys/bus/pci/devices/{}/vfio-dev", root, address.text());
+    const std::unique_ptr<DIR, int (*)(DIR*)> listing(opendir(directory.c_str()), closedir);
+    while (const dirent* entry = listing ? readdir(listing.get()) : nullptr) {
+        if (std::string_view(entry->d_name).starts_with("vfio")) {
+            return fmt::format("/dev/vfio/devices/{}", entry->d_name);
+        }
+    }
+    return {};
+}
+
 const HostFunction* HostTopology::find(const HostAddress& address) const {
     const auto found = std::ranges::find(functions_, address, &HostFunction::address);
     return found != functions_.end() ? &*found : nullptr;

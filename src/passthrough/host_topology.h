@@ -51,6 +51,10 @@ struct HostFunction {
     bool needs_intx() const { return interrupt_pin != 0 && !has_msi && !has_msix; }
 };
 
+/// "/dev/vfio/devices/vfio0", a function's own character device; empty: the kernel has none, or
+/// vfio-pci has not the function. `root` as HostTopology::read.
+std::string vfio_character_device(const std::string& root, const HostAddress& address);
+
 /// All PCI functions of the host at one moment.
 class HostTopology {
   public:

@@ -9,7 +9,7 @@
 
 namespace cupule::passthrough {
 
-base::Result<std::unique_ptr<VfioContainer>> VfioContainer::create() {
+base::Result<std::unique_ptr<VfioContainer>> VfioContainer::create(Listener& listener) {
     auto fd = base::open_file("/dev/vfio/vfio", O_RDWR);
     if (!fd) {
         return std::unexpected(
@@ -26,13 +26,20 @@ base::Result<std::unique_ptr<VfioContainer>> VfioContainer::create() {
             "vfio_iommu_type1`, and an IOMMU that is on (intel_iommu=on or amd_iommu=on)",
             version);
     }
-    return std::unique_ptr<VfioContainer>(new VfioContainer(std::move(*fd)));
+    return std::unique_ptr<VfioContainer>(new VfioContainer(listener, std::move(*fd)));
+}
+
+VfioContainer::~VfioContainer() {
+    for (const auto& [number, fd] : groups_) {
+        listener_.descriptor_removed(fd.get());
+    }
+}
+
+base::Result<void> VfioContainer::admit(const VfioPlace& place) {
+    return groups_.contains(place.group) ? base::Result<void>{} : add_group(place.group);
 }
 
 base::Result<void> VfioContainer::add_group(unsigned group) {
-    if (groups_.contains(group)) {
-        return {};
-    }
     const std::string path = fmt::format("/dev/vfio/{}", group);
     auto fd = base::open_file(path, O_RDWR);
     if (!fd) {
@@ -68,28 +75,20 @@ base::Result<void> VfioContainer::add_group(unsigned group) {
         }
         return base::fail_errno(code, "VFIO gives IOMMU group {} no IOMMU", group);
     }
+    listener_.descriptor_added(fd->get());
     groups_.emplace(group, std::move(*fd));
     return {};
 }
 
-std::vector<int> VfioContainer::group_descriptors() const {
-    std::vector<int> descriptors;
-    for (const auto& [number, fd] : groups_) {
-        descriptors.push_back(fd.get());
-    }
-    return descriptors;
-}
-
-base::Result<base::FileDescriptor> VfioContainer::open_device(unsigned group,
-                                                              const std::string& name) {
-    const auto found = groups_.find(group);
+base::Result<base::FileDescriptor> VfioContainer::open_device(const VfioPlace& place) {
+    const auto found = groups_.find(place.group);
     if (found == groups_.end()) {
-        return base::fail("IOMMU group {} of {} is not in use", group, name);
+        return base::fail("IOMMU group {} of {} is not in use", place.group, place.name);
     }
     base::FileDescriptor fd(
-        vfio_ioctl(found->second.get(), VFIO_GROUP_GET_DEVICE_FD, name.c_str()));
+        vfio_ioctl(found->second.get(), VFIO_GROUP_GET_DEVICE_FD, place.name.c_str()));
     if (!fd) {
-        return base::fail_errno(errno, "VFIO does not open {}", name);
+        return base::fail_errno(errno, "VFIO does not open {}", place.name);
     }
     return fd;
 }

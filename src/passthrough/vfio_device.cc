@@ -94,10 +94,11 @@ std::vector<Area> mappable_areas(const std::vector<std::byte>& buffer) {
 
 }  // namespace
 
-base::Result<std::unique_ptr<VfioDevice>> VfioDevice::open(VfioContainer& container, unsigned group,
-                                                           std::string name, ResetChoice reset) {
-    CUPULE_TRY_ASSIGN(base::FileDescriptor fd, container.open_device(group, name));
-    std::unique_ptr<VfioDevice> device(new VfioDevice(std::move(name), std::move(fd), reset));
+base::Result<std::unique_ptr<VfioDevice>> VfioDevice::open(VfioDomain& domain,
+                                                           const VfioPlace& place,
+                                                           ResetChoice reset) {
+    CUPULE_TRY_ASSIGN(base::FileDescriptor fd, domain.open_device(place));
+    std::unique_ptr<VfioDevice> device(new VfioDevice(domain, place.name, std::move(fd), reset));
     if (auto read = device->read_layout(); !read) {
         return std::unexpected(read.error().in(device->name_));
     }
@@ -376,6 +377,7 @@ void VfioDevice::release() {
         }
         bar.pieces.clear();
     }
+    domain_.closing(name_);
     fd_.close();
 }
 

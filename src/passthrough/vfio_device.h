@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/file_descriptor.h"
 #include "passthrough/host_device.h"
-#include "passthrough/vfio_container.h"
+#include "passthrough/vfio_domain.h"
 
 namespace cupule::passthrough {
 
@@ -26,9 +26,10 @@ enum class ResetChoice : std::uint8_t {
 /// the device's.
 class VfioDevice : public HostDevice {
   public:
-    /// `group` is in `container`, which outlives the device. Resets it as `reset` says.
-    static base::Result<std::unique_ptr<VfioDevice>> open(VfioContainer& container, unsigned group,
-                                                          std::string name, ResetChoice reset);
+    /// `place` was admitted to `domain`, which outlives the device. Resets it as `reset` says.
+    static base::Result<std::unique_ptr<VfioDevice>> open(VfioDomain& domain,
+                                                          const VfioPlace& place,
+                                                          ResetChoice reset);
     ~VfioDevice() override;
 
     const std::string& name() const override { return name_; }
@@ -54,8 +55,8 @@ class VfioDevice : public HostDevice {
         std::uint64_t size = 0;
     };
 
-    VfioDevice(std::string name, base::FileDescriptor fd, ResetChoice reset)
-        : name_(std::move(name)), fd_(std::move(fd)), reset_choice_(reset) {}
+    VfioDevice(VfioDomain& domain, std::string name, base::FileDescriptor fd, ResetChoice reset)
+        : domain_(domain), name_(std::move(name)), fd_(std::move(fd)), reset_choice_(reset) {}
 
     base::Result<void> read_layout();
     base::Result<void> read_bar_layout(unsigned bar);
@@ -70,6 +71,7 @@ class VfioDevice : public HostDevice {
     void write_region(const Region& region, std::uint64_t offset, unsigned size,
                       std::uint64_t value) const;
 
+    VfioDomain& domain_;
     const std::string name_;
     base::FileDescriptor fd_;
     const ResetChoice reset_choice_;
