@@ -1,5 +1,6 @@
 #include "hsm/vfio_host_devices.h"
 
+#include <cerrno>
 #include <utility>
 
 #include "base/log.h"
@@ -35,23 +36,30 @@ base::Result<std::unique_ptr<passthrough::HostDevice>> VfioHostDevices::open(
     }
     const auto record = binding_.record(function);
     open_[place] = borrowed || (record && record->time == passthrough::BindingTime::until_run_ends);
-    auto device = open({.name = place.text(), .group = *function.iommu_group}, ram);
-    if (!device) {
+    const auto fail =
+        [&](base::Error error) -> base::Result<std::unique_ptr<passthrough::HostDevice>> {
         given_back(address);
+        return std::unexpected(std::move(error));
+    };
+    const passthrough::VfioPlace at{.name = place.text(), .group = *function.iommu_group};
+    if (auto entered = admit(at); !entered) {
+        return fail(std::move(entered.error()));
     }
-    return device;
+    if (auto mapped = map_ram(ram); !mapped) {
+        return fail(std::move(mapped.error()));
+    }
+    auto device = passthrough::VfioDevice::open(*container_, at, passthrough::ResetChoice::best);
+    if (!device) {
+        return fail(std::move(device.error()));
+    }
+    return std::move(*device);
 }
 
-base::Result<std::unique_ptr<passthrough::HostDevice>> VfioHostDevices::open(
-    const passthrough::VfioPlace& place, std::span<const RamPiece> ram) {
+base::Result<void> VfioHostDevices::admit(const passthrough::VfioPlace& place) {
     if (!container_) {
         CUPULE_TRY_ASSIGN(container_, passthrough::VfioContainer::create(listener_));
     }
-    CUPULE_TRY(container_->admit(place));
-    CUPULE_TRY(map_ram(ram));
-    CUPULE_TRY_ASSIGN(auto device, passthrough::VfioDevice::open(*container_, place,
-                                                                 passthrough::ResetChoice::best));
-    return device;
+    return container_->admit(place);
 }
 
 base::Result<void> VfioHostDevices::map_ram(std::span<const RamPiece> ram) {

@@ -2,11 +2,10 @@
 
 #include <map>
 #include <memory>
-#include <span>
+#include <vector>
 
 #include "hsm/host_devices.h"
 #include "hypervisor/vm.h"
-#include "passthrough/device_listener.h"
 #include "passthrough/driver_binding.h"
 #include "passthrough/host_topology.h"
 #include "passthrough/vfio_container.h"
@@ -27,12 +26,11 @@ class VfioHostDevices : public HostDevices {
     base::Result<void> add_ram(const RamPiece& piece) override;
 
   private:
-    base::Result<std::unique_ptr<passthrough::HostDevice>> open(const passthrough::VfioPlace& place,
-                                                                std::span<const RamPiece> ram);
+    base::Result<void> admit(const passthrough::VfioPlace& place);
     base::Result<void> map_ram(std::span<const RamPiece> ram);
     void close_domain();
 
-    passthrough::DeviceListener listener_;
+    passthrough::VmListener listener_;
     const passthrough::DriverBinding binding_{};
     std::unique_ptr<passthrough::VfioContainer> container_;
     bool ram_mapped_ = false;

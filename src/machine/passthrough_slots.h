@@ -12,7 +12,6 @@
 #include "machine/assigned_slot.h"
 #include "machine/pci_devices.h"
 #include "machine/vm_options.h"
-#include "passthrough/device_listener.h"
 #include "passthrough/dma_domain.h"
 #include "passthrough/driver_binding.h"
 #include "passthrough/driver_keeper.h"
@@ -102,7 +101,7 @@ class PassthroughSlots {
     std::unique_ptr<passthrough::DriverKeeper> keeper_;
     /// Destroyed after the devices in it.
     passthrough::VfioKernel kernel_;
-    passthrough::DeviceListener listener_;
+    passthrough::VmListener listener_;
     std::unique_ptr<passthrough::VfioDomain> domain_;
     bool memory_mapped_ = false;
     /// nullptr: VFIO's, not the hypervisor's.

@@ -4,6 +4,10 @@
 
 #include "base/error.h"
 #include "base/file_descriptor.h"
+<<<<<<< HEAD
+=======
+#include "hypervisor/vm.h"
+>>>>>>> pt
 #include "passthrough/dma_domain.h"
 
 namespace cupule::passthrough {
@@ -41,4 +45,19 @@ class VfioDomain : public DmaDomain {
     virtual void closing(const std::string& name) = 0;
 };
 
+<<<<<<< HEAD
+=======
+/// A listener that passes it on to KVM.
+class VmListener : public VfioDomain::Listener {
+  public:
+    /// `vm` outlives it.
+    explicit VmListener(hypervisor::Vm& vm) : vm_(vm) {}
+    void descriptor_added(int fd) override;
+    void descriptor_removed(int fd) override { vm_.remove_device_group(fd); }
+
+  private:
+    hypervisor::Vm& vm_;
+};
+
+>>>>>>> pt
 }  // namespace cupule::passthrough
