@@ -4,10 +4,7 @@
 
 #include "base/error.h"
 #include "base/file_descriptor.h"
-<<<<<<< HEAD
-=======
 #include "hypervisor/vm.h"
->>>>>>> pt
 #include "passthrough/dma_domain.h"
 
 namespace cupule::passthrough {
@@ -45,8 +42,6 @@ class VfioDomain : public DmaDomain {
     virtual void closing(const std::string& name) = 0;
 };
 
-<<<<<<< HEAD
-=======
 /// A listener that passes it on to KVM.
 class VmListener : public VfioDomain::Listener {
   public:
@@ -59,5 +54,4 @@ class VmListener : public VfioDomain::Listener {
     hypervisor::Vm& vm_;
 };
 
->>>>>>> pt
 }  // namespace cupule::passthrough
