@@ -1,6 +1,5 @@
 #include "hsm/vfio_host_devices.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -42,36 +41,25 @@ base::Result<std::unique_ptr<passthrough::HostDevice>> VfioHostDevices::open(
         given_back(address);
         return std::unexpected(std::move(error));
     };
-    if (auto entered = enter_group(*function.iommu_group); !entered) {
+    const passthrough::VfioPlace at{.name = place.text(), .group = *function.iommu_group};
+    if (auto entered = admit(at); !entered) {
         return fail(std::move(entered.error()));
     }
     if (auto mapped = map_ram(ram); !mapped) {
         return fail(std::move(mapped.error()));
     }
-    auto device = passthrough::VfioDevice::open(*container_, *function.iommu_group, place.text(),
-                                                passthrough::ResetChoice::best);
+    auto device = passthrough::VfioDevice::open(*container_, at, passthrough::ResetChoice::best);
     if (!device) {
         return fail(std::move(device.error()));
     }
     return std::move(*device);
 }
 
-base::Result<void> VfioHostDevices::enter_group(unsigned group) {
+base::Result<void> VfioHostDevices::admit(const passthrough::VfioPlace& place) {
     if (!container_) {
-        CUPULE_TRY_ASSIGN(container_, passthrough::VfioContainer::create());
+        CUPULE_TRY_ASSIGN(container_, passthrough::VfioContainer::create(listener_));
     }
-    const auto before = container_->group_descriptors();
-    CUPULE_TRY(container_->add_group(group));
-    for (const int fd : container_->group_descriptors()) {
-        if (std::ranges::find(before, fd) != before.end()) {
-            continue;
-        }
-        if (const auto told = vm_.add_device_group(fd); !told) {
-            base::log_warning("{}; the guest's caches may not be what its devices see",
-                              told.error().message);
-        }
-    }
-    return {};
+    return container_->admit(place);
 }
 
 base::Result<void> VfioHostDevices::map_ram(std::span<const RamPiece> ram) {
@@ -116,9 +104,6 @@ void VfioHostDevices::given_back(io::PciAddress address) {
 }
 
 void VfioHostDevices::close_domain() {
-    for (const int fd : container_ ? container_->group_descriptors() : std::vector<int>{}) {
-        vm_.remove_device_group(fd);
-    }
     container_.reset();
     ram_mapped_ = false;
 }

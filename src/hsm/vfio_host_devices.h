@@ -17,7 +17,7 @@ namespace cupule::hsm {
 class VfioHostDevices : public HostDevices {
   public:
     /// `vm` outlives it.
-    explicit VfioHostDevices(hypervisor::Vm& vm) : vm_(vm) {}
+    explicit VfioHostDevices(hypervisor::Vm& vm) : listener_(vm) {}
     ~VfioHostDevices() override;
 
     base::Result<std::unique_ptr<passthrough::HostDevice>> open(
@@ -26,11 +26,11 @@ class VfioHostDevices : public HostDevices {
     base::Result<void> add_ram(const RamPiece& piece) override;
 
   private:
-    base::Result<void> enter_group(unsigned group);
+    base::Result<void> admit(const passthrough::VfioPlace& place);
     base::Result<void> map_ram(std::span<const RamPiece> ram);
     void close_domain();
 
-    hypervisor::Vm& vm_;
+    passthrough::VmListener listener_;
     const passthrough::DriverBinding binding_{};
     std::unique_ptr<passthrough::VfioContainer> container_;
     bool ram_mapped_ = false;

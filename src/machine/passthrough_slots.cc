@@ -231,13 +231,6 @@ base::Result<void> PassthroughSlots::keep(const passthrough::HostAddress& addres
     return keeper_->add(address);
 }
 
-void PassthroughSlots::KvmListener::descriptor_added(int fd) {
-    if (const auto told = vm_.add_device_group(fd); !told) {
-        base::log_warning("{}; the guest's caches may not be what its devices see",
-                          told.error().message);
-    }
-}
-
 passthrough::VfioPlace PassthroughSlots::vfio_place(const Slot& slot) const {
     return {.name = slot.text.address->text(),
             .group = *slot.group,

@@ -74,16 +74,6 @@ class PassthroughSlots {
 
   private:
     struct Slot;
-    /// KVM hears of VFIO's descriptors.
-    class KvmListener : public passthrough::VfioDomain::Listener {
-      public:
-        explicit KvmListener(hypervisor::Vm& vm) : vm_(vm) {}
-        void descriptor_added(int fd) override;
-        void descriptor_removed(int fd) override { vm_.remove_device_group(fd); }
-
-      private:
-        hypervisor::Vm& vm_;
-    };
     PassthroughSlots(const PciDeviceContext& context, PassthroughHost host);
 
     base::Result<std::unique_ptr<passthrough::HostDevice>> open_host(const Slot& slot);
@@ -111,7 +101,7 @@ class PassthroughSlots {
     std::unique_ptr<passthrough::DriverKeeper> keeper_;
     /// Destroyed after the devices in it.
     passthrough::VfioKernel kernel_;
-    KvmListener listener_;
+    passthrough::VmListener listener_;
     std::unique_ptr<passthrough::VfioDomain> domain_;
     bool memory_mapped_ = false;
     /// nullptr: VFIO's, not the hypervisor's.

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file_descriptor.h"
+#include "hypervisor/vm.h"
 #include "passthrough/dma_domain.h"
 
 namespace cupule::passthrough {
@@ -39,6 +40,18 @@ class VfioDomain : public DmaDomain {
     /// The owner of that descriptor is about to close it, so that the host can have the device. Any
     /// thread.
     virtual void closing(const std::string& name) = 0;
+};
+
+/// A listener that passes it on to KVM.
+class VmListener : public VfioDomain::Listener {
+  public:
+    /// `vm` outlives it.
+    explicit VmListener(hypervisor::Vm& vm) : vm_(vm) {}
+    void descriptor_added(int fd) override;
+    void descriptor_removed(int fd) override { vm_.remove_device_group(fd); }
+
+  private:
+    hypervisor::Vm& vm_;
 };
 
 }  // namespace cupule::passthrough
