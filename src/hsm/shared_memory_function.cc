@@ -19,7 +19,7 @@ constexpr std::uint64_t interrupt_bar_size = 4096;
 // Registers of BAR 0, 32 bits each.
 constexpr std::uint64_t interrupt_mask = 0x0;    // IntrMask
 constexpr std::uint64_t interrupt_status = 0x4;  // IntrStatus
-constexpr std::uint64_t position = 0x8;          // IVPosition
+constexpr std::uint64_t iv_position = 0x8;       // IVPosition
 constexpr std::uint64_t doorbell = 0xC;          // Doorbell
 
 constexpr pci::Attributes attributes{
@@ -82,7 +82,7 @@ std::uint64_t SharedMemoryFunction::Registers::read(std::uint64_t offset, unsign
             return owner_.state_.interrupt_mask;
         case interrupt_status:
             return owner_.state_.interrupt_status;
-        case position:
+        case iv_position:
             return owner_.position_;
         default:
             return 0;

@@ -81,7 +81,6 @@ class VfioDevice : public HostDevice {
     std::array<Region, pci::bar_count> regions_{};
     std::array<HostBar, pci::bar_count> bars_{};
     std::array<unsigned, 5> interrupt_counts_{};
-    bool error_interrupt_ = false;
     std::array<base::FileDescriptor, 2> losses_;
 };
 
