@@ -117,8 +117,8 @@ TEST_F(IommufdDomainTest, ADeviceIsMadeKnownToKvmThenBoundThenAttached) {
 
 TEST_F(IommufdDomainTest, MemoryIsMappedAtGuestAddressesForReadingAndWriting) {
     take();
-    std::byte* const host = nullptr;
-    ASSERT_TRUE(domain_->map({0x1000}, 0x20'0000, host + 0x5000));
+    auto* const host = reinterpret_cast<std::byte*>(std::uintptr_t{0x5000});
+    ASSERT_TRUE(domain_->map({0x1000}, 0x20'0000, host));
     ASSERT_TRUE(domain_->unmap({0x1000}, 0x20'0000));
     EXPECT_EQ(take(), (std::vector<std::string>{
                           "/dev/iommu: map space 7 flags 7 at 0x1000 size 0x200000 from 0x5000",
