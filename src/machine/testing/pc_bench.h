@@ -132,6 +132,9 @@ class PcBench {
         return end && by_itself ? std::optional(*end) : std::nullopt;
     }
 
+    /// Said inside a step: one that comes before those that are left.
+    void go_on_with(Step step) { steps_.push_front(std::move(step)); }
+
     /// Reads a value from the guest's memory; zero outside.
     template <class T>
     T load(std::uint64_t address) const {
