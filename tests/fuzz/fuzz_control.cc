@@ -13,6 +13,9 @@ using namespace cupule;
 class AnyCommands : public control::Commands {
   public:
     control::RunState state() const override { return control::RunState::running; }
+    std::vector<std::string> statistics() const override {
+        return std::vector<std::string>(count_ % 8, "a line with \"quotes\" and \x01");
+    }
     base::Result<void> stop() override { return answer(); }
     base::Result<void> destroy() override { return answer(); }
     base::Result<void> reset() override { return answer(); }
