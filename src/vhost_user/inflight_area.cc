@@ -9,14 +9,11 @@
 #include <utility>
 
 #include "base/bits.h"
+#include "memory/page.h"
 #include "virtio/ring_layout.h"
 
 namespace cupule::vhost_user {
 namespace {
-
-constexpr std::uint64_t page_bytes = 4096;
-/// Where queues begin, for a multiple of this (libvhost-user has the same).
-constexpr std::uint64_t queue_alignment = 64;
 
 /// struct QueueRegionSplit.
 namespace region {
@@ -45,8 +42,7 @@ constexpr std::uint32_t counter(std::uint32_t i) {
 }  // namespace
 
 std::uint64_t SplitInflight::bytes_for(std::uint16_t entries) {
-    return base::align_up(region::entries + std::uint64_t{region::entry_bytes} * entries,
-                          queue_alignment);
+    return inflight_bytes(region::entries, region::entry_bytes, entries);
 }
 
 void SplitInflight::begin(std::uint16_t used_index) {
@@ -87,7 +83,7 @@ std::vector<std::uint16_t> SplitInflight::recover(std::uint16_t used_index) {
     std::ranges::sort(found);
     std::vector<std::uint16_t> heads;
     for (const auto& [counter, head] : found) {
-        counter_ = std::max(counter_, counter + 1);
+        counter_ = std::max(counter_, base::wrapping_add<std::uint64_t>(counter, 1));
         heads.push_back(head);
     }
     return heads;
@@ -117,7 +113,7 @@ void SplitInflight::published(std::uint16_t used_index) {
 base::Result<std::unique_ptr<InflightArea>> InflightArea::create(std::uint16_t queues,
                                                                  std::uint16_t entries) {
     const std::uint64_t bytes =
-        base::align_up(queues * PackedInflight::bytes_for(entries), page_bytes);
+        base::align_up(queues * PackedInflight::bytes_for(entries), memory::page_size);
     base::FileDescriptor file(memfd_create("vhost-user-inflight", MFD_CLOEXEC));
     if (!file || ftruncate(file.get(), static_cast<off_t>(bytes)) < 0) {
         return base::fail_errno(errno, "cannot make {} bytes of memory for requests in flight",
@@ -141,7 +137,7 @@ base::Result<std::unique_ptr<InflightArea>> InflightArea::map(const Inflight& de
     const bool sound =
         description.queues != 0 && description.queue_size != 0 &&
         description.queue_size <= virtio::queue_size_limit && description.size >= needed &&
-        base::is_aligned(description.offset, page_bytes) &&
+        base::is_aligned(description.offset, memory::page_size) &&
         base::contains(0, static_cast<std::uint64_t>(status.st_size), description.offset, needed);
     if (!sound) {
         return base::fail(

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/bits.h"
 #include "base/error.h"
 #include "base/file_descriptor.h"
 #include "vhost_user/fault_guard.h"
@@ -18,6 +19,13 @@
 #include "virtio/ring_area.h"
 
 namespace cupule::vhost_user {
+
+/// How many bytes a queue's record takes: a head, the entries, and what is left to the next place
+/// where a queue begins, which is a multiple of 64 (libvhost-user has the same).
+constexpr std::uint64_t inflight_bytes(std::uint64_t head_bytes, std::uint64_t entry_bytes,
+                                       std::uint16_t entries) {
+    return base::align_up(head_bytes + entry_bytes * entries, std::uint64_t{64});
+}
 
 /// One split queue's part of the inflight area, laid out as "Inflight I/O tracking" of the protocol
 /// says (QueueRegionSplit), so that another program may go on where this one ended. The front end

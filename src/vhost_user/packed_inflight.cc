@@ -12,8 +12,6 @@ namespace {
 using virtio::PackedDescriptor;
 using virtio::QueuePosition;
 
-constexpr std::uint64_t queue_alignment = 64;
-
 /// struct QueueRegionPacked.
 namespace region {
 constexpr std::uint32_t version = 8;
@@ -67,8 +65,7 @@ PackedInflight::PackedInflight(std::span<std::byte> bytes, std::uint16_t entries
     : area_(bytes), entries_(entries), ring_size_(ring_size), next_(entries) {}
 
 std::uint64_t PackedInflight::bytes_for(std::uint16_t entries) {
-    return base::align_up(region::entries + std::uint64_t{region::entry_bytes} * entries,
-                          queue_alignment);
+    return inflight_bytes(region::entries, region::entry_bytes, entries);
 }
 
 PackedInflight::Recovered PackedInflight::begin(const QueuePosition& position) {
