@@ -88,6 +88,18 @@ TEST_F(InflightAreaTest, AnyBytesGiveHeadsOfTheRing) {
     log_->published(11);
 }
 
+TEST_F(InflightAreaTest, TheLargestCounterIsFollowedByTheSmallest) {
+    EXPECT_TRUE(recover(0).empty());
+    log_->taken(3);
+    constexpr std::uint64_t largest = ~std::uint64_t{0};
+    constexpr off_t counter_of_3 = 16 + 16 * 3 + 8;  // DescStateSplit, field counter
+    ASSERT_EQ(pwrite(area_->file().get(), &largest, sizeof largest, counter_of_3),
+              static_cast<ssize_t>(sizeof largest));
+    EXPECT_EQ(recover(0), (Heads{3}));
+    log_->taken(4);
+    EXPECT_EQ(recover(0), (Heads{4, 3}));
+}
+
 TEST_F(InflightAreaTest, DescriptionsThatCannotBeAreRefused) {
     const Inflight good = area_->description();
     const auto map = [&](const Inflight& description) {
