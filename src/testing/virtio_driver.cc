@@ -244,6 +244,13 @@ bool VirtioDriver::publish() {
             used_ring::flag_no_notify) == 0;
 }
 
+std::uint32_t VirtioDriver::notification(std::uint16_t queue) const {
+    // A split ring's index fills both fields; its top bit has the place of a packed one's wrap.
+    const std::uint32_t place =
+        packed_ ? available_.index | (available_.wrap ? 0x8000U : 0U) : published_available_;
+    return place << 16 | queue;
+}
+
 std::optional<VirtioDriver::Used> VirtioDriver::violate(std::string what) {
     if (violation_.empty()) {
         violation_ = std::move(what);

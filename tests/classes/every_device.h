@@ -2,13 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "backend/block_store.h"
 #include "backend/entropy_source.h"
 #include "device/network/virtio_net.h"
 #include "device/network/virtio_vsock.h"
@@ -17,44 +15,13 @@
 #include "device/serial/virtio_console.h"
 #include "device/storage/virtio_blk.h"
 #include "event/worker.h"
-#include "memory/guest_copy.h"
 #include "testing/fake_byte_channel.h"
 #include "testing/fake_net_port.h"
 #include "testing/fake_stream_host.h"
+#include "testing/memory_disk.h"
 #include "testing/virtio_pci_bench.h"
 
 namespace cupule::testing {
-
-/// A disk in host memory.
-class MemoryDisk : public backend::BlockStore {
-  public:
-    std::uint64_t size() const override { return bytes_.size(); }
-    base::Result<void> read(std::span<const iovec> to, std::uint64_t at) override {
-        for (const iovec& each : to) {
-            memory::copy_to_guest(static_cast<std::byte*>(each.iov_base),
-                                  std::span(bytes_).subspan(at, each.iov_len));
-            at += each.iov_len;
-        }
-        return {};
-    }
-    base::Result<void> write(std::span<const iovec> from, std::uint64_t at) override {
-        for (const iovec& each : from) {
-            memory::copy_from_guest(std::span(bytes_).subspan(at, each.iov_len),
-                                    static_cast<std::byte*>(each.iov_base));
-            at += each.iov_len;
-        }
-        return {};
-    }
-    base::Result<void> flush() override { return {}; }
-    base::Result<void> discard(std::uint64_t, std::uint64_t) override { return {}; }
-    base::Result<void> write_zeroes(std::uint64_t at, std::uint64_t length, bool) override {
-        std::memset(bytes_.data() + at, 0, length);
-        return {};
-    }
-
-  private:
-    std::vector<std::byte> bytes_ = std::vector<std::byte>(1 << 20);
-};
 
 /// A virtio device of each kind, with back ends that never wait.
 class EveryDevice : public ::testing::TestWithParam<const char*> {
