@@ -53,6 +53,9 @@ std::string line_of(const HostTopology& host, const HostFunction& function) {
                     function.iommu_group ? fmt::format("group {}", *function.iommu_group)
                                          : std::string("no group"),
                     interrupts_text(function), time_text(host, function));
+    if (function.physical) {
+        text += fmt::format("    a virtual function of {}\n", function.physical->text());
+    }
     if (const auto record = passthrough::DriverBinding().record(function)) {
         text += fmt::format("    taken from {}; `cupule passthrough unbind {}` gives it back\n",
                             record->driver.empty() ? "nobody" : record->driver,
@@ -87,7 +90,12 @@ int change_all(const HostTopology& host, bool bind, std::span<const std::string_
                                           word));
             continue;
         }
-        if (const auto done = bind ? binding.bind(*function) : binding.unbind(*function); !done) {
+        auto done =
+            bind ? passthrough::check_virtual_functions(host, *function) : base::Result<void>{};
+        if (done) {
+            done = bind ? binding.bind(*function) : binding.unbind(*function);
+        }
+        if (!done) {
             status = complain(context, done.error().message);
         }
     }
