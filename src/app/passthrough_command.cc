@@ -27,14 +27,14 @@ int complain(const CommandContext& context, std::string_view message) {
 }
 
 std::string interrupts_text(const HostFunction& function) {
-    if (function.has_msix || function.has_msi) {
-        return function.has_msix ? "MSI-X" : "MSI";
+    const bool has_messages = function.has_msix || function.has_msi;
+    std::string text = function.has_msix ? "MSI-X" : function.has_msi ? "MSI" : "";
+    if (function.interrupt_pin != 0 && (function.gsi || !has_messages)) {
+        text += has_messages ? " or " : "";
+        text += function.gsi ? fmt::format("INTx GSI {}", *function.gsi)
+                             : fmt::format("INTx IRQ {}", function.irq);
     }
-    if (function.interrupt_pin == 0) {
-        return "no interrupt";
-    }
-    return function.gsi ? fmt::format("INTx GSI {}", *function.gsi)
-                        : fmt::format("INTx IRQ {}", function.irq);
+    return text.empty() ? "no interrupt" : text;
 }
 
 std::string time_text(const HostTopology& host, const HostFunction& function) {
