@@ -174,6 +174,11 @@ TEST_F(InterpreterTest, routing_follows_the_interrupt_model) {
     EXPECT_THAT(apic, Not(HasSubstr("LNKE")));
 }
 
+TEST_F(InterpreterTest, the_bus_check_event_notifies_the_host_bridge) {
+    EXPECT_THAT(execute(example_platform(), "evaluate \\_GPE._E0A"),
+                ContainsRegex("PCI0.*Bus Check|Bus Check.*PCI0"));
+}
+
 TEST_F(InterpreterTest, link_routes_to_the_irq_it_is_set_to) {
     const std::string set = "evaluate \\_SB.PCI0.LPC.LNKH._SRS (23 00 08 18 79 00);";
     const std::string ask = "evaluate \\_SB.PCI0.LPC.LNKH._CRS;evaluate \\_SB.PCI0.LPC.LNKH._STA;";

@@ -133,6 +133,7 @@ Table make_dsdt(const PlatformDescription& platform) {
     writer.append(interrupt_model().bytes());
     writer.append(sleep_states(platform.power).bytes());
     writer.append(scope("\\_SB", system_bus).bytes());
+    writer.append(make_pci_events(platform).bytes());
     writer.append(contributed(platform, AmlPlace::root).bytes());
     return {"DSDT", std::move(writer).finish()};
 }

@@ -1,6 +1,7 @@
 /// The DSDT: the name space of the virtual machine.
 ///
 ///     \PICM, \_PIC, \_S0, \_S3, \_S5
+///     \_GPE                     the event that a PCI function came or went, where there is one
 ///     \_SB.C000 ...             processors (ACPI0007)
 ///     \_SB.MEM                  reserved memory, with the ECAM (PNP0C02)
 ///     \_SB.HPET
@@ -26,6 +27,9 @@ namespace cupule::acpi {
 
 /// \_SB.PCI0 with all that is below it.
 [[nodiscard]] aml::Term make_pci_host(const PlatformDescription& platform);
+
+/// \_GPE with the event that tells of changes on the bus; empty where there is none.
+[[nodiscard]] aml::Term make_pci_events(const PlatformDescription& platform);
 
 /// _PRT (6.2.13) of the root bus and the packages it chooses from. Empty without routes.
 [[nodiscard]] aml::Term make_pci_routing(const PciHost& pci);

@@ -1,3 +1,4 @@
+#include <string>
 #include <vector>
 
 #include "acpi/aml_statement.h"
@@ -82,6 +83,20 @@ Term lpc_bridge(const PlatformDescription& platform, const LpcBridge& lpc) {
 }
 
 }  // namespace
+
+/// \_GPE (5.6.4.1): the operating system looks at the whole bus (5.6.6, Bus Check), and takes the
+/// driver of what has gone away. Edge-triggered: the status is cleared first, so that what happens
+/// meanwhile is another event.
+Term make_pci_events(const PlatformDescription& platform) {
+    if (!platform.pci.bus_check_event) {
+        return {};
+    }
+    constexpr std::uint64_t bus_check = 0;
+    CUPULE_ASSERT(platform.power.gpe0 && *platform.pci.bus_check_event < 16);
+    const std::string event{'_', 'E', '0', "0123456789ABCDEF"[*platform.pci.bus_check_event]};
+    return scope("\\_GPE",
+                 method(event, 0, Serialized::no, notify("\\_SB.PCI0", integer(bus_check))));
+}
 
 Term make_pci_host(const PlatformDescription& platform) {
     const PciHost& pci = platform.pci;

@@ -18,6 +18,7 @@ namespace cupule::acpi {
     }
     platform.io_apics = {IoApic{.pins = 48}};
     platform.power.gpe0 = PortRange{.base = 0x420, .size = 8};
+    platform.pci.bus_check_event = 10;
     platform.legacy.serial_ports = {
         {1, 0x3F8, 4}, {2, 0x2F8, 3}, {3, 0x3E8, 6}, {4, 0x2E8, 7}, {5, 0x9000, 10}};
     platform.pci.memory_windows = {{0x8000'0000, 0x6000'0000}};

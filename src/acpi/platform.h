@@ -127,6 +127,8 @@ struct PciHost {
     std::vector<PciRoute> routes;
     std::uint32_t osc_granted = osc_capability_structure;
     bool aspm_supported = false;
+    /// Of `PowerManagement::gpe0`: a function has come or gone.
+    std::optional<std::uint8_t> bus_check_event;
     std::optional<LpcBridge> lpc = LpcBridge{};
 };
 

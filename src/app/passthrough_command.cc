@@ -27,14 +27,14 @@ int complain(const CommandContext& context, std::string_view message) {
 }
 
 std::string interrupts_text(const HostFunction& function) {
-    if (function.has_msix || function.has_msi) {
-        return function.has_msix ? "MSI-X" : "MSI";
+    const bool has_messages = function.has_msix || function.has_msi;
+    std::string text = function.has_msix ? "MSI-X" : function.has_msi ? "MSI" : "";
+    if (function.interrupt_pin != 0 && (function.gsi || !has_messages)) {
+        text += has_messages ? " or " : "";
+        text += function.gsi ? fmt::format("INTx GSI {}", *function.gsi)
+                             : fmt::format("INTx IRQ {}", function.irq);
     }
-    if (function.interrupt_pin == 0) {
-        return "no interrupt";
-    }
-    return function.gsi ? fmt::format("INTx GSI {}", *function.gsi)
-                        : fmt::format("INTx IRQ {}", function.irq);
+    return text.empty() ? "no interrupt" : text;
 }
 
 std::string time_text(const HostTopology& host, const HostFunction& function) {
@@ -53,6 +53,9 @@ std::string line_of(const HostTopology& host, const HostFunction& function) {
                     function.iommu_group ? fmt::format("group {}", *function.iommu_group)
                                          : std::string("no group"),
                     interrupts_text(function), time_text(host, function));
+    if (function.physical) {
+        text += fmt::format("    a virtual function of {}\n", function.physical->text());
+    }
     if (const auto record = passthrough::DriverBinding().record(function)) {
         text += fmt::format("    taken from {}; `cupule passthrough unbind {}` gives it back\n",
                             record->driver.empty() ? "nobody" : record->driver,
@@ -87,7 +90,12 @@ int change_all(const HostTopology& host, bool bind, std::span<const std::string_
                                           word));
             continue;
         }
-        if (const auto done = bind ? binding.bind(*function) : binding.unbind(*function); !done) {
+        auto done =
+            bind ? passthrough::check_virtual_functions(host, *function) : base::Result<void>{};
+        if (done) {
+            done = bind ? binding.bind(*function) : binding.unbind(*function);
+        }
+        if (!done) {
             status = complain(context, done.error().message);
         }
     }

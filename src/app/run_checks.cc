@@ -7,6 +7,8 @@
 #include "base/text.h"
 #include "control/manager_directory.h"
 #include "machine/device_catalogue.h"
+#include "passthrough/slot_options.h"
+#include "passthrough/software_models.h"
 
 namespace cupule::app {
 namespace {
@@ -103,6 +105,32 @@ void check_places(const std::vector<SlotOptions>& slots, Problems& problems) {
     }
 }
 
+/// What can be said of passed-through devices without a look at the host.
+void check_passthrough(const VmOptions& options, Problems& problems) {
+    std::vector<passthrough::HostAddress> seen;
+    for (const SlotOptions& slot : options.slots) {
+        if (slot.device != "passthru") {
+            continue;
+        }
+        const std::string option =
+            fmt::format("option -s/--pci_slot '{},{}'", place_text(slot), slot.device);
+        const auto text = passthrough::parse_slot_text(slot.options);
+        if (!text) {
+            problems.error(exit_failure, "{}: {}", option, text.error().message);
+        } else if (!text->address) {
+            if (!passthrough::find_software_model(text->model)) {
+                problems.error(exit_failure, "{}: there is no model '{}'; there are {}", option,
+                               text->model, passthrough::software_model_names());
+            }
+        } else if (std::ranges::find(seen, *text->address) != seen.end()) {
+            problems.error(exit_failure, "{}: {} is asked for twice", option,
+                           text->address->text());
+        } else {
+            seen.push_back(*text->address);
+        }
+    }
+}
+
 std::size_t count_device(const VmOptions& options, std::string_view name) {
     return static_cast<std::size_t>(std::ranges::count(options.slots, name, &SlotOptions::device));
 }
@@ -177,6 +205,7 @@ void check_slots(VmOptions& options, Problems& problems) {
     std::erase_if(options.slots,
                   [&problems](const SlotOptions& slot) { return !check_device(slot, problems); });
     check_places(options.slots, problems);
+    check_passthrough(options, problems);
     if (count_device(options, "lpc") > 1) {
         problems.error(exit_failure, "option -s/--pci_slot: a machine has one lpc device, not {}",
                        count_device(options, "lpc"));

@@ -309,6 +309,20 @@ TEST(RunOptions, IgnoreObsoleteDevicesInsteadOfEnding) {
     EXPECT_EQ(outcome.options().slots.size(), 2U);
 }
 
+TEST(RunOptions, FindWhatIsWrongWithPassedThroughDevices) {
+    EXPECT_THAT(read_with({"-s", "5,passthru"}).errors,
+                ElementsAre(HasSubstr("'5:0,passthru': '' is no PCI device")));
+    EXPECT_THAT(read_with({"-s", "5,passthru,00/20/0", "-s", "6,passthru,00/02/0,irq=256"}).errors,
+                ElementsAre(HasSubstr("'00/20/0' is no PCI device"),
+                            HasSubstr("'irq=256': an interrupt from 0 to 255 is expected")));
+    EXPECT_THAT(read_with({"-s", "5,passthru,00/02/0", "-s", "6,passthru,0000:00:02.0"}).errors,
+                ElementsAre(HasSubstr("'6:0,passthru': 0000:00:02.0 is asked for twice")));
+    EXPECT_THAT(read_with({"-s", "5,passthru,model:none"}).errors,
+                ElementsAre(HasSubstr("there is no model 'none'")));
+    EXPECT_THAT(read_with({"-s", "5,passthru,model:i225", "-s", "6,passthru,model:i225"}).errors,
+                IsEmpty());
+}
+
 TEST(RunOptions, FindPlacesTakenTwiceHiddenOrOnNoBus) {
     EXPECT_THAT(read_with({"-s", "1,amd_hostbridge"}).errors,
                 ElementsAre(HasSubstr("'1:0,lpc': the place is taken by 'amd_hostbridge'")));

@@ -43,11 +43,15 @@ inline constexpr std::uint64_t debug_exit_port = 0xF4;
 inline constexpr std::uint64_t pm1_event_port = 0x400;
 inline constexpr std::uint64_t pm1_control_port = 0x404;
 inline constexpr std::uint64_t pm_timer_port = 0x408;
+inline constexpr std::uint16_t gpe0_port = 0x40C;
 
 inline constexpr std::uint32_t keyboard_irq = 1;
 inline constexpr std::uint32_t mouse_irq = 12;
 inline constexpr std::uint32_t rtc_irq = 8;
 inline constexpr std::uint32_t sci_irq = 9;
 inline constexpr std::uint32_t first_intx_gsi = 16;
+
+/// General-purpose events: something on the PCI bus came or went.
+inline constexpr std::uint8_t bus_check_event = 0;
 
 }  // namespace cupule::machine

@@ -50,6 +50,11 @@ acpi::PlatformDescription describe_platform(const FirmwareFacts& facts) {
     platform.power.smi_command_port = smi_command_port;
     platform.power.acpi_enable_value = device::AcpiPm::smi_acpi_enable;
     platform.power.acpi_disable_value = device::AcpiPm::smi_acpi_disable;
+    if (facts.pci_functions_leave) {
+        platform.power.gpe0 =
+            acpi::PortRange{.base = gpe0_port, .size = device::AcpiPm::gpe0_port_count};
+        platform.pci.bus_check_event = bus_check_event;
+    }
     if (!facts.suspend_to_ram) {
         platform.power.s3_sleep_type.reset();
     }

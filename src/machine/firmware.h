@@ -18,6 +18,8 @@ struct FirmwareFacts {
     std::vector<acpi::PciRoute> intx_routes;
     std::optional<acpi::LpcBridge> lpc;
     std::uint8_t last_bus = 0;
+    /// The guest is told of it by an event.
+    bool pci_functions_leave = false;
     std::vector<acpi::SerialPort> serial_ports;
     bool suspend_to_ram = true;
     std::vector<acpi::AmlContribution> contributions{};

@@ -295,14 +295,16 @@ base::Result<void> PassthroughSlots::add(Slot& slot, pci::Bus& root) {
     const auto time = time_source(slot);
     CUPULE_TRY_ASSIGN(auto host, open_host(slot));
     slot.monitor = &context_.parts.new_monitor();
-    CUPULE_TRY_ASSIGN(slot.device,
-                      passthrough::PassthroughDevice::create(
-                          std::move(host),
-                          {.keep_intx = slot.text.keep_gsi,
-                           .msix_on_msi_bar = slot.text.msix_on_msi_bar,
-                           .time_measurement = time.has_value(),
-                           .rom = std::move(rom)},
-                          {.vm = context_.vm, .loop = context_.loop, .monitor = *slot.monitor}));
+    CUPULE_TRY_ASSIGN(slot.device, passthrough::PassthroughDevice::create(
+                                       std::move(host),
+                                       {.keep_intx = slot.text.keep_gsi,
+                                        .msix_on_msi_bar = slot.text.msix_on_msi_bar,
+                                        .time_measurement = time.has_value(),
+                                        .rom = std::move(rom)},
+                                       {.vm = context_.vm,
+                                        .loop = context_.loop,
+                                        .monitor = *slot.monitor,
+                                        .gone = context_.bus_changed}));
     const SlotOptions& place = slot.place;
     const std::string name = fmt::format("{:02x}.{} passthru", place.slot, place.function);
     if (!time || time->integrated) {
@@ -435,6 +437,19 @@ base::Result<std::vector<acpi::Table>> PassthroughSlots::acpi_tables() const {
     return tables;
 }
 
+bool PassthroughSlots::lost_all() const {
+    return std::ranges::all_of(slots_, [](const std::unique_ptr<Slot>& slot) {
+        if (!slot->text.address) {
+            return true;
+        }
+        if (!slot->device) {
+            return false;
+        }
+        event::MutexLock lock(*slot->monitor);
+        return slot->device->function().removed();
+    });
+}
+
 base::Result<void> PassthroughSlots::unmap_memory() {
     for (const auto& slot : slots_) {
         if (slot->assigned) {
@@ -444,11 +459,17 @@ base::Result<void> PassthroughSlots::unmap_memory() {
     if (!domain_ || !std::exchange(memory_mapped_, false)) {
         return {};
     }
-    return passthrough::unmap_guest_memory(*domain_, context_.memory);
+    auto unmapped = passthrough::unmap_guest_memory(*domain_, context_.memory);
+    if (!unmapped && lost_all()) {
+        // The kernel has taken the domain down with the last device that the host took back.
+        base::log_debug("{}", unmapped.error().message);
+        return {};
+    }
+    return unmapped;
 }
 
 base::Result<void> PassthroughSlots::map_memory() {
-    if (!domain_ || memory_mapped_) {
+    if (!domain_ || memory_mapped_ || lost_all()) {
         return {};
     }
     CUPULE_TRY(passthrough::map_guest_memory(*domain_, context_.memory));

@@ -88,6 +88,8 @@ class PassthroughSlots {
         const Slot& slot);
     void make_assigned(Slot& slot);
     base::Result<void> take_functions(const passthrough::HostTopology& host);
+    /// Whether the host has taken all its devices back.
+    bool lost_all() const;
     /// The function goes back to its driver when this process ends.
     base::Result<void> keep(const passthrough::HostAddress& address);
     base::Result<void> add(Slot& slot, pci::Bus& root);

@@ -90,6 +90,7 @@ class PassthroughSlotsTest : public ::testing::Test {
                 .parts = parts_,
                 .reset_control = reset_,
                 .reset_monitor = monitor_,
+                .bus_changed = [] {},
                 .memory = *memory_,
                 .loop = *loop_,
                 .vm = vm_,

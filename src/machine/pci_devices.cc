@@ -243,6 +243,10 @@ std::uint8_t PciDevices::last_bus() const {
     return impl_->last_bus;
 }
 
+bool PciDevices::functions_leave() const {
+    return !impl_->passthrough->host_functions().empty();
+}
+
 std::vector<acpi::AmlContribution> PciDevices::contributions() const {
     return impl_->passthrough->contributions();
 }

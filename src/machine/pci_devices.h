@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +27,8 @@ struct PciDeviceContext {
     /// Who answers byte accesses to port 0xCF9, and its lock.
     io::IoHandler& reset_control;
     event::Monitor& reset_monitor;
+    /// To be called on the control thread, with no monitor held, when a function has left its slot.
+    std::function<void()> bus_changed;
     memory::GuestMemory& memory;
     event::EventLoop& loop;
     hypervisor::Vm& vm;
@@ -59,6 +62,8 @@ class PciDevices {
     hypervisor::InterruptMonitor* interrupt_monitor();
 
     std::vector<acpi::PciRoute> routes() const;
+    /// Whether there are functions that may leave their slot (PciDeviceContext::bus_changed).
+    bool functions_leave() const;
     /// The highest bus number that `program` gave.
     std::uint8_t last_bus() const;
     /// What the name space says of passed-through devices, and the tables that users add for them.

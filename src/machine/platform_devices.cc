@@ -249,6 +249,11 @@ void PlatformDevices::wake(device::WakeSource source) {
     power_->pm.wake(source);
 }
 
+void PlatformDevices::bus_changed() {
+    event::MutexLock lock(power_->pm_monitor);
+    power_->pm.raise_general_event(bus_check_event);
+}
+
 std::optional<device::WakeSource> PlatformDevices::pending_wake() const {
     event::MutexLock lock(power_->pm_monitor);
     return power_->pm.pending_wake();

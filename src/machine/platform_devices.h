@@ -46,6 +46,8 @@ class PlatformDevices {
 
     void press_power_button();
     void wake(device::WakeSource source);
+    /// Something on the PCI bus has gone: the guest's ACPI looks for what is there.
+    void bus_changed();
     /// What should wake a machine that sleeps; see device::AcpiPm::pending_wake.
     std::optional<device::WakeSource> pending_wake() const;
     /// The reset control register shares its port with PCI configuration mechanism 1.

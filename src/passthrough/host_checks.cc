@@ -115,6 +115,7 @@ base::Result<void> check_function(const HostTopology& host, const SlotText& slot
             "the option bind takes it for as long as the virtual machine runs",
             name, function->driver, name);
     }
+    CUPULE_TRY(check_virtual_functions(host, *function));
     CUPULE_TRY(check_group(host, *function, slots));
     CUPULE_TRY(check_line(host, *function, slot.gsi, slots));
     if (!host.remaps_interrupts() && !slot.unsafe_interrupts) {
@@ -128,6 +129,18 @@ base::Result<void> check_function(const HostTopology& host, const SlotText& slot
 }
 
 }  // namespace
+
+base::Result<void> check_virtual_functions(const HostTopology& host, const HostFunction& function) {
+    const std::vector<const HostFunction*> parts = host.virtual_functions(function.address);
+    if (parts.empty() || function.driver == "vfio-pci") {
+        return {};
+    }
+    const std::string name = function.address.text();
+    return base::fail(
+        "{} has virtual functions, which would lose it: {}; hand those over, or take them away "
+        "first: `echo 0 >/sys/bus/pci/devices/{}/sriov_numvfs`",
+        name, list(parts), name);
+}
 
 bool must_bind(const HostFunction& function, const SlotText& slot) {
     return function.driver != "vfio-pci" &&
@@ -157,6 +170,7 @@ std::vector<std::string> find_obstacles(const HostTopology& host, const HostFunc
     } else {
         note(check_group(host, function, {}));
     }
+    note(check_virtual_functions(host, function));
     const SlotText self{.address = function.address};
     note(check_line(host, function, std::nullopt, {&self}));
     if (!host.remaps_interrupts()) {

@@ -12,14 +12,17 @@ namespace cupule::passthrough {
 /// Whether the host can give all of `slots` (those with an address) to one guest. What is checked
 /// is worked out from the host alone: the device is there, an endpoint, asked for once, and behind
 /// vfio-pci or to be had (`must_bind`); no driver of the host has another device of its IOMMU
-/// group; no device outside the guest shares the interrupt line of one that has nothing but INTx;
-/// interrupts are remapped. The error names the devices, and what to do.
+/// group; it has no virtual functions; no device outside the guest shares the interrupt line of one
+/// that has nothing but INTx; interrupts are remapped. The error names the devices, and what to do.
 base::Result<void> check_host_functions(const HostTopology& host,
                                         const std::vector<const SlotText*>& slots);
 
 /// Whether vfio-pci has to be given the function first, and may be: nobody uses it (no driver, or
 /// pci-stub, which acrn-dm's users bind it to), or the slot says `bind`.
 bool must_bind(const HostFunction& function, const SlotText& slot);
+
+/// A physical function does not leave its driver while it has virtual ones, which others may use.
+base::Result<void> check_virtual_functions(const HostTopology& host, const HostFunction& function);
 
 /// Why this function cannot be passed through as things are, one reason a line; empty: it can.
 std::vector<std::string> find_obstacles(const HostTopology& host, const HostFunction& function);

@@ -37,7 +37,8 @@ struct HostBar {
 enum class HostLoss : std::uint8_t {
     /// The host wants it back: it is being unplugged or unbound.
     requested,
-    /// It reported an error that its link cannot recover from.
+    /// It reported an error that is not corrected (PCI Express advanced error reporting), after
+    /// which the host may reset its link: what the guest had set up in it is lost.
     failed,
 };
 

@@ -9,7 +9,9 @@
 #include "passthrough/host_topology.h"
 #include "passthrough/slot_options.h"
 #include "passthrough/software_models.h"
+#include "passthrough/sysfs_device.h"
 #include "passthrough/time_measurement.h"
+#include "pci/config_registers.h"
 #include "testing/fake_host.h"
 
 namespace cupule::passthrough {
@@ -165,6 +167,62 @@ TEST(HostChecks, DevicesWithIntxAloneShareALineOnlyWithinOneGuest) {
               std::string::npos);
     EXPECT_EQ(verdict(host, {"00/02/0", "00/03/0"}), "");
     EXPECT_EQ(verdict(host, {"00/02/0,irq=21"}), "");
+}
+
+TEST(HostTopology, AVirtualFunctionHasItsIdsAndNoPin) {
+    FakeHost host;
+    host.add({.name = "0000:01:00.0", .driver = "igb", .group = 1, .capability = msix_id});
+    host.add({.name = "0000:01:10.0", .group = 2, .capability = msix_id});
+    host.link("../0000:01:00.0", "/sys/bus/pci/devices/0000:01:10.0/physfn");
+    std::string config = host.read("/sys/bus/pci/devices/0000:01:10.0/config");
+    config.replace(0, 4, "\xFF\xFF\xFF\xFF");
+    host.write("/sys/bus/pci/devices/0000:01:10.0/config", config);
+    const HostTopology topology = topology_of(host);
+    const HostFunction* part = topology.find({.bus = 1, .device = 0x10});
+    ASSERT_NE(part, nullptr);
+    EXPECT_EQ(part->physical, (HostAddress{.bus = 1}));
+    EXPECT_EQ(topology.virtual_functions({.bus = 1}).size(), 1U);
+    EXPECT_TRUE(topology.virtual_functions(part->address).empty());
+    EXPECT_EQ(config_reader(part->config)(0, 4), 0x10D3'8086U);
+    EXPECT_EQ(part->interrupt_pin, 0);
+    EXPECT_EQ(config_reader(part->config)(pci::config::interrupt_pin, 1), 0U);
+}
+
+TEST(SysfsDevice, TakesItsBarsFromTheKernelsFlagsAndItsIdsFromTheFunction) {
+    FakeHost host;
+    host.add({.name = "0000:01:10.0", .group = 2, .capability = msix_id});
+    host.link("../0000:01:00.0", "/sys/bus/pci/devices/0000:01:10.0/physfn");
+    host.write("/sys/bus/pci/devices/0000:01:10.0/resource",
+               "0x00000000fe404000 0x00000000fe407fff 0x0000000000140204\n"
+               "0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
+               "0x00000000d0000000 0x00000000d0ffffff 0x0000000000042208\n"
+               "0x000000000000c000 0x000000000000c01f 0x0000000000040101\n"
+               "nonsense\n");
+    const HostTopology topology = topology_of(host);
+    const auto device = SysfsDevice::open(topology.functions()[0], host.root());
+    ASSERT_TRUE(device) << device.error().message;
+    EXPECT_EQ((*device)->read_config(0, 4), 0x10D3'8086U);
+    EXPECT_EQ((*device)->interrupts(HostInterrupt::intx), 0U);
+    EXPECT_EQ((*device)->bar(0).kind, pci::BarKind::memory_64);
+    EXPECT_EQ((*device)->bar(0).size, 0x4000U);
+    EXPECT_FALSE((*device)->bar(0).prefetchable);
+    EXPECT_EQ((*device)->bar(2).kind, pci::BarKind::memory_32);
+    EXPECT_TRUE((*device)->bar(2).prefetchable);
+    EXPECT_EQ((*device)->bar(3).kind, pci::BarKind::io);
+    EXPECT_EQ((*device)->bar(3).size, 0x20U);
+    EXPECT_EQ((*device)->bar(4).size, 0U);
+}
+
+TEST(HostChecks, APhysicalFunctionWithVirtualOnesStays) {
+    FakeHost host;
+    host.add({.name = "0000:01:00.0", .driver = "igb", .group = 1, .capability = msix_id});
+    host.add({.name = "0000:01:10.0", .driver = "vfio-pci", .group = 2, .capability = msix_id});
+    host.link("../0000:01:00.0", "/sys/bus/pci/devices/0000:01:10.0/physfn");
+    EXPECT_NE(verdict(host, {"01/00/0,bind"})
+                  .find("0000:01:00.0 has virtual functions, which would lose it: 0000:01:10.0 "
+                        "(vfio-pci)"),
+              std::string::npos);
+    EXPECT_EQ(verdict(host, {"01/10/0"}), "");
 }
 
 TEST(HostChecks, WithoutInterruptRemappingTheUserHasToNameTheRisk) {

@@ -27,6 +27,22 @@ std::optional<HostAddress> upstream_of(const std::string& path) {
     return HostAddress::parse(base::after_last(above, '/'));
 }
 
+/// A virtual function's ids read as ones, and its pin has no meaning (Single Root I/O
+/// Virtualization 1.1, 3.4.1.1, 3.4.1.2 and 3.4.1.18): what reads its configuration space finds
+/// what the kernel knows, as with VFIO.
+void mend_virtual_function(HostFunction& function) {
+    if (function.config.size() < pci::config::header_end) {
+        return;
+    }
+    const auto put = [&](std::uint16_t offset, std::uint16_t value) {
+        function.config[offset] = static_cast<std::uint8_t>(value);
+        function.config[offset + 1U] = static_cast<std::uint8_t>(value >> 8);
+    };
+    put(pci::config::vendor_id, function.vendor);
+    put(pci::config::device_id, function.device);
+    function.config[pci::config::interrupt_pin] = 0;
+}
+
 /// Whether the standard capability list of a configuration space has `id`.
 bool has_capability(const std::vector<std::uint8_t>& config, std::uint8_t id) {
     if (config.size() < 256 ||
@@ -89,6 +105,10 @@ HostFunction read_function(const std::string& directory, const HostAddress& addr
     function.iommu_group = parse_host_number<unsigned>(host_link_name(path + "/iommu_group"), 10);
     function.irq = parse_host_number<unsigned>(read_host_text(path + "/irq"), 10).value_or(0);
     function.upstream = upstream_of(path);
+    function.physical = HostAddress::parse(host_link_name(path + "/physfn"));
+    if (function.physical) {
+        mend_virtual_function(function);
+    }
     if (const auto found = interrupts.gsis.find(function.irq); found != interrupts.gsis.end()) {
         function.gsi = found->second;
     }
@@ -170,6 +190,17 @@ std::string vfio_character_device(const std::string& root, const HostAddress& ad
 const HostFunction* HostTopology::find(const HostAddress& address) const {
     const auto found = std::ranges::find(functions_, address, &HostFunction::address);
     return found != functions_.end() ? &*found : nullptr;
+}
+
+std::vector<const HostFunction*> HostTopology::virtual_functions(
+    const HostAddress& physical) const {
+    std::vector<const HostFunction*> found;
+    for (const HostFunction& function : functions_) {
+        if (function.physical == physical) {
+            found.push_back(&function);
+        }
+    }
+    return found;
 }
 
 std::vector<const HostFunction*> HostTopology::group(unsigned number) const {

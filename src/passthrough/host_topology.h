@@ -43,7 +43,10 @@ struct HostFunction {
     bool has_msix = false;
     /// The port above, when the function is not on a root bus.
     std::optional<HostAddress> upstream{};
-    /// The configuration space as far as this process may read it: 64, 256 or 4096 bytes.
+    /// Of a virtual function (SR-IOV): the physical one that it is a part of.
+    std::optional<HostAddress> physical{};
+    /// The configuration space as far as this process may read it: 64, 256 or 4096 bytes. A virtual
+    /// function's has its ids and no interrupt pin.
     std::vector<std::uint8_t> config{};
 
     bool is_bridge() const { return (header_type & 0x7F) != 0; }
@@ -64,6 +67,8 @@ class HostTopology {
     const std::vector<HostFunction>& functions() const { return functions_; }
     const HostFunction* find(const HostAddress& address) const;
     std::vector<const HostFunction*> group(unsigned number) const;
+    /// Those of a physical function.
+    std::vector<const HostFunction*> virtual_functions(const HostAddress& physical) const;
     /// Whether interrupts pass a remapping unit, as the kernel names its interrupt chips.
     bool remaps_interrupts() const { return remaps_interrupts_; }
 

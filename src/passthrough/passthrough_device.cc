@@ -386,14 +386,22 @@ base::Result<void> PassthroughDevice::watch_losses() {
 
 void PassthroughDevice::lose(HostLoss loss) {
     base::log_warning(
-        "{}: the device {}; the guest sees it gone", host_->name(),
-        loss == HostLoss::requested ? "is wanted back by the host" : "reported a fatal error");
+        "{} (the guest's {}) {}; the guest sees it gone and goes on without. {}, start the virtual "
+        "machine anew to give it back",
+        host_->name(), function_.name(),
+        loss == HostLoss::requested
+            ? "is wanted back by the host, which unbinds or unplugs it"
+            : "reported an error that the host does not correct (`dmesg` there names it)",
+        loss == HostLoss::requested ? "When it is bound to vfio-pci again" : "When it works again");
     for (const auto& watch : loss_watches_) {
         watch->set_events(0);
     }
     relay_->stop();
     function_.remove();
     host_->release();
+    if (powers_.gone) {
+        powers_.loop.post(powers_.gone);
+    }
 }
 
 void PassthroughDevice::config_reading(std::uint64_t offset, unsigned size) {

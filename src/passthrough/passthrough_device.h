@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -49,6 +50,9 @@ class PassthroughDevice : public snapshot::Device, private pci::FunctionEvents {
         event::EventLoop& loop;
         /// The lock of the function: whoever calls holds it.
         event::Monitor& monitor;
+        /// The function has left its slot for good: to tell the guest. Posted to the loop; may be
+        /// empty.
+        std::function<void()> gone{};
     };
     /// Fails, naming the reason, where the function or an option cannot be had.
     static base::Result<std::unique_ptr<PassthroughDevice>> create(std::unique_ptr<HostDevice> host,

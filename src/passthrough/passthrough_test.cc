@@ -42,8 +42,9 @@ class Passthrough : public ::testing::Test {
         auto host = SoftwareDevice::create(std::move(model), *memory_);
         ASSERT_TRUE(host) << host.error().message;
         host_ = host->get();
-        auto device = PassthroughDevice::create(std::move(*host), std::move(options),
-                                                {.vm = vm_, .loop = *loop_, .monitor = monitor_});
+        auto device = PassthroughDevice::create(
+            std::move(*host), std::move(options),
+            {.vm = vm_, .loop = *loop_, .monitor = monitor_, .gone = [this] { ++gone_; }});
         ASSERT_TRUE(device) << device.error().message;
         device_ = std::move(*device);
         event::MutexLock lock(monitor_);
@@ -97,6 +98,7 @@ class Passthrough : public ::testing::Test {
     std::unique_ptr<memory::GuestMemory> memory_;
     io::IoDispatcher dispatcher_{1};
     SoftwareDevice* host_ = nullptr;
+    unsigned gone_ = 0;
     std::unique_ptr<PassthroughDevice> device_;
 };
 
@@ -428,6 +430,8 @@ TEST_F(Passthrough, ADeviceThatIsTakenAwayIsGoneForTheGuestAndTheMachineGoesOn) 
     write(msix + 2, 2, 0x8000);
     base::signal_eventfd(host_->loss_eventfd(HostLoss::requested));
     loop_->run_once(0);
+    loop_->run_once(0);
+    EXPECT_EQ(gone_, 1U) << "the guest is told, with no monitor held";
     EXPECT_TRUE(host_->released());
     EXPECT_EQ(read(0, 4), 0xFFFF'FFFFU);
     EXPECT_TRUE(vm_.mappings().empty());
@@ -437,6 +441,19 @@ TEST_F(Passthrough, ADeviceThatIsTakenAwayIsGoneForTheGuestAndTheMachineGoesOn) 
     event::MutexLock lock(monitor_);
     device_->reset();
     EXPECT_TRUE(device_->function().removed());
+}
+
+TEST_F(Passthrough, AnErrorThatIsNotCorrectedTakesTheDeviceAwayOnce) {
+    build(make_i225_model(1, 5));
+    start();
+    base::signal_eventfd(host_->loss_eventfd(HostLoss::failed));
+    base::signal_eventfd(host_->loss_eventfd(HostLoss::requested));
+    for (unsigned i = 0; i < 4; ++i) {
+        loop_->run_once(0);
+    }
+    EXPECT_EQ(gone_, 1U);
+    EXPECT_TRUE(host_->released());
+    EXPECT_EQ(read(0, 4), 0xFFFF'FFFFU);
 }
 
 TEST_F(Passthrough, TheUsersRomIsShown) {

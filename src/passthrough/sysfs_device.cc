@@ -20,14 +20,26 @@ std::string directory_of(const HostFunction& function, const std::string& root) 
     return fmt::format("{}/sys/bus/pci/devices/{}", root, function.address.text());
 }
 
-/// A line of `resource`: first address, last address, flags; all zero where there is none.
-std::uint64_t size_of_resource(std::string_view line) {
-    const std::size_t space = line.find(' ');
-    const auto first = parse_host_number<std::uint64_t>(line.substr(0, space), 16);
-    const std::string_view rest =
-        space == std::string_view::npos ? std::string_view() : line.substr(space + 1);
-    const auto last = parse_host_number<std::uint64_t>(rest.substr(0, rest.find(' ')), 16);
-    return first && last && *last > *first ? *last - *first + 1 : 0;
+/// A line of `resource`: first address, last address, flags (Linux include/linux/ioport.h); all
+/// zero where there is none. The flags, as a virtual function's own registers say nothing.
+HostBar bar_of_resource(std::string_view line) {
+    constexpr std::uint64_t is_ports = 0x100;
+    constexpr std::uint64_t is_prefetchable = 0x2000;
+    constexpr std::uint64_t is_64_bit = 0x10'0000;
+    const auto number = [&] {
+        return parse_host_number<std::uint64_t>(base::take_word(line, ' '), 16).value_or(0);
+    };
+    const std::uint64_t first = number();
+    const std::uint64_t last = number();
+    const std::uint64_t flags = number();
+    if (last <= first) {
+        return {};
+    }
+    const pci::BarKind memory =
+        (flags & is_64_bit) != 0 ? pci::BarKind::memory_64 : pci::BarKind::memory_32;
+    return {.kind = (flags & is_ports) != 0 ? pci::BarKind::io : memory,
+            .size = last - first + 1,
+            .prefetchable = (flags & is_prefetchable) != 0};
 }
 
 }  // namespace
@@ -44,10 +56,7 @@ base::Result<std::unique_ptr<SysfsDevice>> SysfsDevice::open(const HostFunction&
     const std::string text = read_host_bytes(directory_of(function, root) + "/resource");
     std::string_view rest = text;
     for (unsigned bar = 0; bar < pci::bar_count && !rest.empty(); ++bar) {
-        const std::uint64_t size = size_of_resource(next_line(rest));
-        if (size != 0) {
-            device->bars_[bar] = describe_bar(*device, bar, size);
-        }
+        device->bars_[bar] = bar_of_resource(next_line(rest));
     }
     return device;
 }

@@ -1,5 +1,6 @@
 #include "device/platform/acpi_pm.h"
 
+#include "base/assert.h"
 #include "base/bits.h"
 #include "base/field.h"
 #include "device/byte_lanes.h"
@@ -15,6 +16,9 @@ constexpr std::uint64_t offset_enable = 2;
 constexpr std::uint64_t offset_control = 4;
 constexpr std::uint64_t offset_reserved = 6;
 constexpr std::uint64_t offset_timer = 8;
+constexpr std::uint64_t offset_general_status = AcpiPm::gpe0_offset;
+constexpr std::uint64_t offset_general_enable = offset_general_status + 1;
+constexpr unsigned general_events = 8;
 
 // The same places in PM1_STS and PM1_EN.
 namespace event_bit {
@@ -82,7 +86,9 @@ std::uint64_t AcpiPm::read(std::uint64_t offset, unsigned size) {
     // One look at everything, so that a wide or misaligned read is consistent.
     const std::uint64_t events =
         state_.status | std::uint64_t{state_.enable} << 16 | std::uint64_t{state_.control} << 32;
-    const std::uint64_t timer = ticks() & base::mask(static_cast<unsigned>(timer_width_));
+    const std::uint64_t timer = (ticks() & base::mask(static_cast<unsigned>(timer_width_))) |
+                                std::uint64_t{state_.general_status} << 32 |
+                                std::uint64_t{state_.general_enable} << 40;
     const std::uint64_t value = read_byte_lanes(offset, size, [=](std::uint64_t at) {
         return at < offset_timer ? base::read_lane(events, at, 1)
                                  : base::read_lane(timer, at - offset_timer, 1);
@@ -109,6 +115,10 @@ void AcpiPm::write_byte(std::uint64_t offset, std::uint8_t value) {
         state_.enable = enable_rule.apply(state_.enable, written);
     } else if (offset < offset_reserved) {
         write_control(base::write_lane(state_.control, offset - offset_control, 1, value));
+    } else if (offset == offset_general_status) {
+        state_.general_status &= static_cast<std::uint8_t>(~value);
+    } else if (offset == offset_general_enable) {
+        state_.general_enable = value;
     }
 }
 
@@ -144,7 +154,13 @@ std::string_view AcpiPm::register_name(std::uint64_t offset) const {
     if (offset < offset_reserved) {
         return "PM1_CNT";
     }
-    return offset < offset_timer ? "" : "PM_TMR";
+    if (offset < offset_timer) {
+        return "";
+    }
+    if (offset < offset_general_status) {
+        return "PM_TMR";
+    }
+    return offset == offset_general_status ? "GPE0_STS" : "GPE0_EN";
 }
 
 void AcpiPm::SmiCommand::write(std::uint64_t /*offset*/, unsigned /*size*/, std::uint64_t value) {
@@ -175,6 +191,12 @@ void AcpiPm::press_sleep_button() {
 
 void AcpiPm::rtc_alarm() {
     raise_status(event_bit::rtc.mask);
+}
+
+void AcpiPm::raise_general_event(unsigned number) {
+    CUPULE_ASSERT(number < general_events);
+    state_.general_status |= static_cast<std::uint8_t>(1U << number);
+    update_irq();
 }
 
 std::optional<WakeSource> AcpiPm::pending_wake() const {
@@ -229,8 +251,9 @@ void AcpiPm::arm_timer() {
 }
 
 void AcpiPm::update_irq() {
-    sci_.set_level(control_bit::sci_enable.of(state_.control) &&
-                   (state_.status & state_.enable & event_bit::can_interrupt) != 0);
+    const bool fixed = (state_.status & state_.enable & event_bit::can_interrupt) != 0;
+    const bool general = (state_.general_status & state_.general_enable) != 0;
+    sci_.set_level(control_bit::sci_enable.of(state_.control) && (fixed || general));
 }
 
 void AcpiPm::reset() {
@@ -245,6 +268,8 @@ void AcpiPm::visit(snapshot::Visitor& visitor) {
     visitor.field("status", state_.status);
     visitor.field("enable", state_.enable);
     visitor.field("control", state_.control);
+    visitor.field("general_status", state_.general_status);
+    visitor.field("general_enable", state_.general_enable);
     visitor.field("smi_command", state_.smi_command);
     visitor.field("timer_ns", timer_ns);
     if (visitor.restoring()) {

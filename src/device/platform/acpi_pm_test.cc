@@ -74,6 +74,36 @@ TEST(AcpiPm, EveryEventNeedsItsEnableAndSciEnable) {
     }
 }
 
+TEST(AcpiPm, AGeneralEventHoldsTheSciUntilItsStatusIsCleared) {
+    Bench bench;
+    bench.acpi_enable();
+    bench.pm.raise_general_event(1);
+    EXPECT_EQ(bench.pm.read(12, 1), 0x02U);
+    EXPECT_FALSE(bench.sci.level) << "not enabled";
+    bench.pm.write(13, 1, 0xFF);
+    EXPECT_TRUE(bench.sci.level);
+    EXPECT_EQ(bench.pm.read(12, 2), 0xFF02U);
+    bench.pm.write(12, 1, 0xFD);
+    EXPECT_TRUE(bench.sci.level) << "zeros clear nothing";
+    bench.pm.write(12, 1, 0x02);
+    EXPECT_FALSE(bench.sci.level);
+    EXPECT_EQ(bench.pm.read(12, 2), 0xFF00U);
+    EXPECT_FALSE(bench.pm.pending_wake().has_value());
+    bench.pm.raise_general_event(0);
+    bench.pm.reset();
+    EXPECT_FALSE(bench.sci.level);
+    EXPECT_EQ(bench.pm.read(12, 2), 0U);
+}
+
+TEST(AcpiPm, AGeneralEventNeedsSciEnable) {
+    Bench bench;
+    bench.pm.write(13, 1, 1);
+    bench.pm.raise_general_event(0);
+    EXPECT_FALSE(bench.sci.level);
+    bench.acpi_enable();
+    EXPECT_TRUE(bench.sci.level);
+}
+
 TEST(AcpiPm, SleepEnableWithTypeFiveAsksForPowerOff) {
     Bench bench;
     bench.acpi_enable();
