@@ -21,6 +21,7 @@ constexpr std::array feature_dependencies{
     virtio::FeatureDependency{.feature = feature::ctrl_mac_addr, .needs = feature::ctrl_vq},
     virtio::FeatureDependency{.feature = feature::ctrl_guest_offloads, .needs = feature::ctrl_vq},
     virtio::FeatureDependency{.feature = feature::mq, .needs = feature::ctrl_vq},
+    virtio::FeatureDependency{.feature = feature::rss, .needs = feature::ctrl_vq},
 };
 
 }  // namespace
@@ -36,6 +37,12 @@ std::uint64_t read(const Configuration& configuration, std::uint64_t offset, uns
     put(config::status, configuration.link_up ? config::link_up : 0U, 2);
     put(config::max_virtqueue_pairs, configuration.pairs, 2);
     put(config::mtu, configuration.mtu, 2);
+    if (configuration.steers) {
+        using backend::ReceiveSteering;
+        put(config::rss_max_key_size, ReceiveSteering::key_bytes, 1);
+        put(config::rss_max_indirection_table_length, ReceiveSteering::table_length_max, 2);
+        put(config::supported_hash_types, backend::hash_type::all, 4);
+    }
     std::uint64_t value = 0;
     for (unsigned i = 0; i < size && offset < bytes.size() && offset + i < bytes.size(); ++i) {
         value |= std::uint64_t{bytes[offset + i]} << (8 * i);

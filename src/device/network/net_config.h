@@ -16,6 +16,8 @@ struct Configuration {
     bool link_up = true;
     std::uint16_t pairs = 1;
     std::uint16_t mtu = 0;
+    /// RSS is offered.
+    bool steers = false;
 };
 
 /// `size` bytes at `offset`, little-endian; zeros past the end.

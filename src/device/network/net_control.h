@@ -32,6 +32,7 @@ class NetControl : public virtio::RequestHandler {
     bool set_address(virtio::ChainReader& reader);
     bool set_vlan(bool wanted, virtio::ChainReader& reader);
     bool set_pairs(virtio::ChainReader& reader);
+    bool set_rss(virtio::ChainReader& reader);
     bool set_offloads(virtio::ChainReader& reader);
     bool negotiated(std::uint64_t feature) const { return (negotiated_ & feature) != 0; }
     void apply_filter();
@@ -42,6 +43,8 @@ class NetControl : public virtio::RequestHandler {
     std::uint64_t negotiated_ = 0;
     NetFilter filter_;
     std::uint16_t attached_pairs_ = 1;
+    /// nullptr: the back end chooses a pair for each frame.
+    std::shared_ptr<const backend::ReceiveSteering> steering_;
     /// Feature bits: what the guest takes now.
     std::uint64_t offloads_ = 0;
 };

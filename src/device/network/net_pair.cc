@@ -9,6 +9,7 @@ NetPair::NetPair(event::Worker& worker, backend::NetPort& port, std::uint64_t po
     : worker_(worker), port_(port), link_up_(link_up), transmitter_(worker, port, poll_ns_max) {
     worker_.call([this] {
         offloads_ = port_.offloads();
+        can_steer_ = port_.can_steer();
         link_up_ = port_.link_up();
     });
 }
@@ -77,6 +78,10 @@ void NetPair::set_attached(bool attached) {
 
 void NetPair::set_receive_offloads(const backend::NetOffloads& offloads) {
     post([this, offloads] { port_.set_receive_offloads(offloads); });
+}
+
+void NetPair::set_steering(std::shared_ptr<const backend::ReceiveSteering> rules) {
+    post([this, rules = std::move(rules)] { port_.steer(rules.get()); });
 }
 
 void NetPair::link_changed(bool up) {

@@ -49,6 +49,7 @@ std::uint64_t VirtioNet::offered(const backend::NetOffloads& offloads) const {
                            feature::ctrl_rx_extra | feature::ctrl_vlan | feature::ctrl_mac_addr;
     result |= spec_.mtu != 0 ? feature::mtu : 0;
     result |= pairs_.size() > 1 ? feature::mq : 0;
+    result |= pairs_.size() > 1 && pairs_.front()->can_steer() ? feature::rss : 0;
     result |= offloads.checksum ? feature::ctrl_guest_offloads : 0;
     return result | offload_features(offloads);
 }
@@ -61,7 +62,8 @@ std::uint64_t VirtioNet::read_config(std::uint64_t offset, unsigned size) {
     return net::read({.mac = mac_,
                       .link_up = link_up_,
                       .pairs = static_cast<std::uint16_t>(pairs_.size()),
-                      .mtu = spec_.mtu},
+                      .mtu = spec_.mtu,
+                      .steers = (features_ & feature::rss) != 0},
                      offset, size);
 }
 
@@ -70,7 +72,11 @@ void VirtioNet::write_config(std::uint64_t /*offset*/, unsigned /*size*/, std::u
 }
 
 std::uint16_t VirtioNet::control_index() const {
-    return static_cast<std::uint16_t>(negotiated(feature::mq) ? 2 * pairs_.size() : 2);
+    return static_cast<std::uint16_t>(2 * pairs_known());
+}
+
+std::size_t VirtioNet::pairs_known() const {
+    return negotiated(feature::mq | feature::rss) ? pairs_.size() : 1;
 }
 
 NetPairRules VirtioNet::rules() const {
@@ -115,8 +121,7 @@ base::Result<void> VirtioNet::start(virtio::RunningQueue queue) {
         return control_server_->start(std::move(queue), *events_);
     }
     const std::size_t pair = queue.index / 2;
-    const bool known = pair < (negotiated(feature::mq) ? pairs_.size() : 1);
-    if (!known) {
+    if (pair >= pairs_known()) {
         return {};  // a queue that means nothing without what was not negotiated: never served
     }
     if (queue.index % 2 == 1) {
@@ -140,6 +145,7 @@ std::vector<virtio::RunningQueue> VirtioNet::deactivate() {
         }
     };
     keep(control_server_->stop());
+    pairs_.front()->set_steering(nullptr);
     for (const auto& pair : pairs_) {
         keep(pair->stop_receive());
         keep(pair->stop_transmit());
