@@ -213,6 +213,14 @@ TapQueue::TapQueue(std::shared_ptr<TapQueues> queues, std::size_t number)
     set_receive_offloads({});
 }
 
+base::Result<void> TapQueue::set_header_bytes(std::size_t bytes) {
+    const int header_bytes = static_cast<int>(bytes);
+    if (ioctl(fd(), TUNSETVNETHDRSZ, &header_bytes) < 0) {
+        return base::fail_errno(errno, "the tap takes no headers of {} bytes", bytes);
+    }
+    return {};
+}
+
 void TapQueue::set_receive_offloads(const NetOffloads& offloads) {
     if (ioctl(fd(), TUNSETOFFLOAD, to_tun(offloads)) < 0) {
         base::log_warning("tap: offloads cannot be set: {}", base::errno_text(errno));

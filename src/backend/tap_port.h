@@ -34,6 +34,8 @@ class TapQueue {
     int fd() const { return queues_->fd(number_); }
     /// What the kernel takes and gives, as NetPort has it.
     const NetOffloads& offloads() const { return offloads_; }
+    /// Of the header in front of frames, at first sizeof(NetHeader); for all queues of the tap.
+    base::Result<void> set_header_bytes(std::size_t bytes);
     /// For all queues of the tap.
     void set_receive_offloads(const NetOffloads& offloads);
     /// Whether it is attached then: the one queue of a tap always is.

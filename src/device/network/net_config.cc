@@ -3,6 +3,7 @@
 #include <array>
 
 #include "device/network/virtio_net_registers.h"
+#include "virtio/features.h"
 
 namespace cupule::device::net {
 namespace {
@@ -64,6 +65,25 @@ MacAddress unpack(std::uint64_t mac) {
         address[i] = static_cast<std::uint8_t>(mac >> (8 * i));
     }
     return address;
+}
+
+std::uint64_t write_mac(std::uint64_t mac, std::uint64_t features, std::uint64_t offset,
+                        unsigned size, std::uint64_t value) {
+    if ((features & (virtio::feature::version_1 | feature::ctrl_mac_addr)) != 0) {
+        return mac;
+    }
+    for (unsigned i = 0; i < size && offset < config::mac_bytes && offset + i < config::mac_bytes;
+         ++i) {
+        const auto place = static_cast<unsigned>(8 * (offset + i));
+        mac = (mac & ~(std::uint64_t{0xFF} << place)) | (value >> (8 * i) & 0xFF) << place;
+    }
+    return mac;
+}
+
+std::size_t header_bytes(std::uint64_t features) {
+    return (features & (virtio::feature::version_1 | feature::mrg_rxbuf)) != 0
+               ? sizeof(backend::NetHeader)
+               : header::legacy_bytes;
 }
 
 std::uint64_t offload_features(const backend::NetOffloads& offloads) {

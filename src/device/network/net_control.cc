@@ -93,6 +93,13 @@ void NetControl::apply() {
     }
 }
 
+void NetControl::follow_address() {
+    filter_.own = net::unpack(mac_);
+    if (negotiated(net::feature::ctrl_vq)) {
+        apply_filter();
+    }
+}
+
 std::uint32_t NetControl::serve(const virtio::Chain& chain) {
     virtio::ChainReader reader(chain);
     virtio::ChainWriter writer(chain);
@@ -172,8 +179,7 @@ bool NetControl::set_address(virtio::ChainReader& reader) {
         return false;
     }
     mac_ = net::pack(*address);
-    filter_.own = *address;
-    apply_filter();
+    follow_address();
     return true;
 }
 

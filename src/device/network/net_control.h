@@ -12,7 +12,7 @@
 namespace cupule::device {
 
 /// The control queue's commands (Virtio 1.3, 5.1.6.5). On the worker that serves the queue, but for
-/// `begin`.
+/// `begin` and `apply`.
 class NetControl : public virtio::RequestHandler {
   public:
     /// `mac` is what the configuration area shows: six bytes, the first one lowest.
@@ -23,6 +23,8 @@ class NetControl : public virtio::RequestHandler {
     void begin(std::uint64_t negotiated);
     /// Tells pairs and ports what the driver wants, before the queue runs.
     void apply();
+    /// The configuration area shows another address.
+    void follow_address();
     std::uint32_t serve(const virtio::Chain& chain) override;
 
   private:

@@ -44,8 +44,10 @@ base::Result<void> NetPair::start_receive(virtio::RunningQueue queue) {
 
 base::Result<void> NetPair::start_transmit(virtio::RunningQueue queue) {
     base::Result<void> result;
-    worker_.call(
-        [&] { result = transmitter_.start(std::move(queue), *events_, rules_.transmit_offloads); });
+    worker_.call([&] {
+        result = transmitter_.start(std::move(queue), *events_, rules_.transmit_offloads,
+                                    rules_.receive.header_bytes);
+    });
     return result;
 }
 

@@ -24,7 +24,10 @@ constexpr std::uint64_t mac_mask = base::mask(48);
 }  // namespace
 
 VirtioNet::VirtioNet(const VirtioNetSpec& spec, std::span<const NetPairPowers> pairs)
-    : spec_(spec), spec_mac_(pack(spec.mac)), mac_(spec_mac_) {
+    : spec_(spec),
+      spec_mac_(pack(spec.mac)),
+      mac_(spec_mac_),
+      control_worker_(pairs.front().worker) {
     CUPULE_ASSERT(!pairs.empty());
     for (const NetPairPowers& each : pairs) {
         pairs_.push_back(
@@ -35,7 +38,7 @@ VirtioNet::VirtioNet(const VirtioNetSpec& spec, std::span<const NetPairPowers> p
     limits_.assign(2 * pairs.size(), data);
     limits_.push_back({.size_max = control_queue_size, .segments_max = 16});
     control_ = std::make_unique<NetControl>(pairs_, mac_);
-    control_server_ = std::make_unique<virtio::QueueServer>(pairs.front().worker, *control_);
+    control_server_ = std::make_unique<virtio::QueueServer>(control_worker_, *control_);
     features_ = offered(pairs_.front()->offloads());
 }
 
@@ -67,8 +70,15 @@ std::uint64_t VirtioNet::read_config(std::uint64_t offset, unsigned size) {
                      offset, size);
 }
 
-void VirtioNet::write_config(std::uint64_t /*offset*/, unsigned /*size*/, std::uint64_t /*value*/) {
-    // All of it is read-only for a driver with VERSION_1 (5.1.4.2).
+void VirtioNet::write_config(std::uint64_t offset, unsigned size, std::uint64_t value) {
+    if (!begun_) {
+        return;  // nobody knows yet whose driver this is
+    }
+    const std::uint64_t mac = write_mac(mac_, negotiated_, offset, size, value);
+    control_worker_.call([&] {
+        mac_ = mac;
+        control_->follow_address();
+    });
 }
 
 std::uint16_t VirtioNet::control_index() const {
@@ -85,6 +95,7 @@ NetPairRules VirtioNet::rules() const {
     const std::size_t mtu = std::max(spec_.mtu, standard_mtu);
     const std::size_t usual = sizeof(backend::NetHeader) + frame_overhead + mtu;
     return {.receive = {.merge = negotiated(feature::mrg_rxbuf),
+                        .header_bytes = header_bytes(negotiated_),
                         .frame_bytes_max =
                             negotiated(long_frames) ? backend::net_frame_bytes_max : usual},
             .transmit_offloads = {.checksum = negotiated(feature::csum),

@@ -19,9 +19,9 @@
 // Models: MAC, STATUS, MTU, MRG_RXBUF, MQ, RSS where the port steers; CTRL_VQ with receive modes,
 // address tables, VLAN filter, address, pairs and guest offloads; CSUM, TSO4/6, ECN and USO both
 // ways where the port has them. Each pair of queues has a port and a worker. Leaves out: hash
-// reports, the hash types with extension headers' addresses, GUEST_ANNOUNCE, UFO, SPEED_DUPLEX,
-// notification coalescing. Differs on purpose: from acrn-dm in a control queue, offloads and
-// several queues, and in checking every header.
+// reports, the hash types with extension headers' addresses, GUEST_ANNOUNCE, UFO and the legacy bit
+// GSO, SPEED_DUPLEX, notification coalescing. Differs on purpose: from acrn-dm in a control queue,
+// offloads and several queues, and in checking every header.
 namespace cupule::device {
 
 struct VirtioNetSpec {
@@ -83,6 +83,7 @@ class VirtioNet : public virtio::Device {
     std::atomic<std::uint64_t> mac_;
     std::atomic<bool> link_up_{true};
     std::vector<std::unique_ptr<NetPair>> pairs_;
+    event::Worker& control_worker_;
     std::unique_ptr<NetControl> control_;
     std::unique_ptr<virtio::QueueServer> control_server_;
 };

@@ -47,6 +47,7 @@ inline constexpr std::uint64_t rss_max_key_size = 17;
 inline constexpr std::uint64_t rss_max_indirection_table_length = 18;
 inline constexpr std::uint64_t supported_hash_types = 20;
 inline constexpr std::uint64_t bytes = 24;
+inline constexpr std::uint64_t mac_bytes = 6;
 inline constexpr std::uint16_t link_up = 1;  // VIRTIO_NET_S_LINK_UP
 }  // namespace config
 
@@ -59,6 +60,7 @@ inline constexpr std::uint8_t gso_tcpv6 = 4;   // VIRTIO_NET_HDR_GSO_TCPV6
 inline constexpr std::uint8_t gso_udp_l4 = 5;  // VIRTIO_NET_HDR_GSO_UDP_L4
 inline constexpr std::uint8_t gso_ecn = 0x80;  // VIRTIO_NET_HDR_GSO_ECN
 inline constexpr std::uint64_t buffers_at = 10;
+inline constexpr std::uint64_t legacy_bytes = 10;  // without `num_buffers` (5.1.6.1)
 }  // namespace header
 
 /// Control commands: class in the high byte, command in the low one (5.1.6.5).
