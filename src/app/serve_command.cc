@@ -21,7 +21,8 @@ constexpr std::uint64_t front_end_net_features =
     device::net::feature::ctrl_vq | device::net::feature::ctrl_rx |
     device::net::feature::ctrl_rx_extra | device::net::feature::ctrl_vlan |
     device::net::feature::ctrl_mac_addr | device::net::feature::ctrl_guest_offloads |
-    device::net::feature::mac | device::net::feature::status | device::net::feature::mtu;
+    device::net::feature::mac | device::net::feature::status | device::net::feature::mtu |
+    device::net::feature::rss;
 
 /// What of a device is a front end's.
 struct Share {

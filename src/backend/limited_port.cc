@@ -52,6 +52,8 @@ class LimitedPort : public NetPort, private NetPortEvents {
         port_->set_receive_offloads(offloads);
     }
     void set_attached(bool attached) override { port_->set_attached(attached); }
+    bool can_steer() const override { return port_->can_steer(); }
+    bool steer(const ReceiveSteering* rules) override { return port_->steer(rules); }
     bool link_up() const override { return port_->link_up(); }
 
     Sent send(std::span<const iovec> frame) override {

@@ -15,9 +15,8 @@ namespace {
 constexpr std::string_view back_ends =
     "user, tap=NAME, unix=PATH, unix-client=PATH, vhost-user=PATH, loop";
 constexpr std::string_view words =
-    "mac=MAC, mac_seed=TEXT, mtu=N, queues=N, vhost, bps=RATE[/BURST], pps=RATE[/BURST]; with "
-    "user: hostfwd=RULE, restrict, "
-    "no_host_loopback";
+    "mac=MAC, mac_seed=TEXT, mtu=N, queues=N, vhost, bps=RATE[/BURST], pps=RATE[/BURST], "
+    "transitional, legacy; with user: hostfwd=RULE, restrict, no_host_loopback";
 
 base::Result<std::uint16_t> ranged(std::string_view name, std::string_view text,
                                    std::uint16_t least, std::uint16_t most) {

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <span>
 
+#include "backend/receive_steering.h"
+
 namespace cupule::backend {
 
 /// What stands in front of every frame, both ways: struct virtio_net_hdr_v1 (Virtio 1.3, 5.1.6),
@@ -66,6 +68,12 @@ class NetPort {
     virtual void set_receive_offloads(const NetOffloads& /*offloads*/) {}
     /// A pair that the guest does not use gets no frames (multiqueue).
     virtual void set_attached(bool /*attached*/) {}
+    /// Whether `steer` can work, which never changes.
+    virtual bool can_steer() const { return false; }
+    /// To the first port of a back end, for all of them: frames come in by these rules, which name
+    /// ports by their numbers and attach them; nullptr: by the back end's own. False when the host
+    /// refuses, and nothing has changed.
+    virtual bool steer(const ReceiveSteering* /*rules*/) { return false; }
     virtual bool link_up() const = 0;
 
     /// One frame, its NetHeader first. The bytes may be guest memory: copied or given to the

@@ -296,7 +296,7 @@ TEST_F(NetPortTest, FramesCrossATapBothWays) {
     if (!taps) {
         GTEST_SKIP() << taps.error().message;
     }
-    const auto port = *make_tap_port(std::move(taps->front()), *loop_, monitor_);
+    const auto port = *make_tap_port(TapQueue(std::move(taps->front())), *loop_, monitor_);
     Card card(*port);
     EXPECT_TRUE(port->offloads().checksum);
     // The host's own IPv6 greets whoever is on the wire (RFC 4861); it takes what we send.

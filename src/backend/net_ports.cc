@@ -10,13 +10,14 @@ namespace cupule::backend {
 namespace {
 
 base::Result<std::unique_ptr<NetPort>> open_port(const NetOptions& options,
-                                                 base::FileDescriptor tap, event::EventLoop& loop,
+                                                 const std::shared_ptr<TapQueues>& tap,
+                                                 std::size_t number, event::EventLoop& loop,
                                                  event::Monitor& monitor) {
     switch (options.kind) {
         case NetKind::user:
             return open_slirp_port(options.slirp, loop, monitor);
         case NetKind::tap:
-            return make_tap_port(std::move(tap), loop, monitor);
+            return make_tap_port(TapQueue(tap, number), loop, monitor);
         case NetKind::unix_server:
             return open_hub_server(options.name, loop, monitor);
         case NetKind::unix_client:
@@ -33,16 +34,17 @@ base::Result<std::unique_ptr<NetPort>> open_port(const NetOptions& options,
 
 base::Result<std::vector<std::unique_ptr<NetPort>>> open_net_ports(
     const NetOptions& options, std::span<const std::unique_ptr<event::Worker>> workers) {
-    std::vector<base::FileDescriptor> taps(workers.size());
+    std::shared_ptr<TapQueues> tap;
     if (options.kind == NetKind::tap) {
-        CUPULE_TRY_ASSIGN(taps, open_tap(options.name, options.queues));
+        CUPULE_TRY_ASSIGN(auto queues, open_tap(options.name, options.queues));
+        tap = std::make_shared<TapQueues>(std::move(queues));
     }
     std::vector<std::unique_ptr<NetPort>> ports;
     base::Result<void> result;
     for (std::size_t i = 0; i < workers.size() && result; ++i) {
         event::Worker& worker = *workers[i];
         worker.call([&] {
-            auto port = open_port(options, std::move(taps[i]), worker.loop(), worker.monitor());
+            auto port = open_port(options, tap, i, worker.loop(), worker.monitor());
             if (port && options.limit.limits()) {
                 event::MonitorTimers timers(worker.loop(), worker.monitor());
                 port = make_limited_port(std::move(*port), options.limit, worker.loop().clock(),

@@ -109,7 +109,7 @@ void switch_on(const std::string& name) {
 
 class TapPort : public NetPort {
   public:
-    explicit TapPort(base::FileDescriptor queue) : queue_(std::move(queue)) {}
+    explicit TapPort(TapQueue queue) : queue_(std::move(queue)) {}
 
     base::Result<void> start(event::EventLoop& loop, event::Monitor& monitor) {
         CUPULE_TRY_ASSIGN(watch_, loop.watch(queue_.fd(), 0, monitor,
@@ -126,6 +126,8 @@ class TapPort : public NetPort {
         attached_ = queue_.set_attached(attached);
         update_watch();
     }
+    bool can_steer() const override { return queue_.can_steer(); }
+    bool steer(const ReceiveSteering* rules) override { return queue_.steer(rules); }
     bool link_up() const override { return link_up_; }
 
     Sent send(std::span<const iovec> frame) override {
@@ -162,6 +164,11 @@ class TapPort : public NetPort {
         }
     }
     void ready(std::uint32_t events) {
+        if ((events & EPOLLERR) != 0 && (events & EPOLLIN) == 0 && !queue_.attached()) {
+            attached_ = false;  // detached by `steer` of the first port; set_attached follows
+            update_watch();
+            return;
+        }
         if ((events & EPOLLERR) != 0 && (events & EPOLLIN) == 0) {
             link_up_ = false;  // the interface is gone
             update_watch();
@@ -194,7 +201,11 @@ class TapPort : public NetPort {
 
 }  // namespace
 
-TapQueue::TapQueue(base::FileDescriptor queue) : queue_(std::move(queue)) {
+TapQueue::TapQueue(base::FileDescriptor queue)
+    : TapQueue(std::make_shared<TapQueues>(std::move(queue)), 0) {}
+
+TapQueue::TapQueue(std::shared_ptr<TapQueues> queues, std::size_t number)
+    : queues_(std::move(queues)), number_(number) {
     // A kernel before 6.2 refuses USO.
     NetOffloads with_uso = offloads_;
     with_uso.uso = true;
@@ -202,19 +213,18 @@ TapQueue::TapQueue(base::FileDescriptor queue) : queue_(std::move(queue)) {
     set_receive_offloads({});
 }
 
+base::Result<void> TapQueue::set_header_bytes(std::size_t bytes) {
+    const int header_bytes = static_cast<int>(bytes);
+    if (ioctl(fd(), TUNSETVNETHDRSZ, &header_bytes) < 0) {
+        return base::fail_errno(errno, "the tap takes no headers of {} bytes", bytes);
+    }
+    return {};
+}
+
 void TapQueue::set_receive_offloads(const NetOffloads& offloads) {
     if (ioctl(fd(), TUNSETOFFLOAD, to_tun(offloads)) < 0) {
         base::log_warning("tap: offloads cannot be set: {}", base::errno_text(errno));
     }
-}
-
-bool TapQueue::set_attached(bool attached) {
-    if (attached_ != attached) {
-        ifreq request{};
-        request.ifr_flags = attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE;
-        attached_ = ioctl(fd(), TUNSETQUEUE, &request) == 0 ? attached : attached_;
-    }
-    return attached_;
 }
 
 base::Result<std::vector<base::FileDescriptor>> open_tap(const std::string& name, unsigned queues) {
@@ -255,8 +265,7 @@ std::optional<std::array<std::uint8_t, 6>> macvtap_address(const std::string& na
     return address;
 }
 
-base::Result<std::unique_ptr<NetPort>> make_tap_port(base::FileDescriptor queue,
-                                                     event::EventLoop& loop,
+base::Result<std::unique_ptr<NetPort>> make_tap_port(TapQueue queue, event::EventLoop& loop,
                                                      event::Monitor& monitor) {
     auto port = std::make_unique<TapPort>(std::move(queue));
     CUPULE_TRY(port->start(loop, monitor));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/net_port.h"
+#include "backend/tap_queues.h"
 #include "base/error.h"
 #include "base/file_descriptor.h"
 #include "event/event_loop.h"
@@ -26,26 +27,33 @@ std::optional<std::array<std::uint8_t, 6>> macvtap_address(const std::string& na
 /// A queue of a tap: what does not move frames. Any thread, one at a time.
 class TapQueue {
   public:
+    /// The only one of its tap, or one of several.
     explicit TapQueue(base::FileDescriptor queue);
+    TapQueue(std::shared_ptr<TapQueues> queues, std::size_t number);
 
-    int fd() const { return queue_.get(); }
+    int fd() const { return queues_->fd(number_); }
     /// What the kernel takes and gives, as NetPort has it.
     const NetOffloads& offloads() const { return offloads_; }
+    /// Of the header in front of frames, at first sizeof(NetHeader); for all queues of the tap.
+    base::Result<void> set_header_bytes(std::size_t bytes);
     /// For all queues of the tap.
     void set_receive_offloads(const NetOffloads& offloads);
     /// Whether it is attached then: the one queue of a tap always is.
-    bool set_attached(bool attached);
+    bool set_attached(bool attached) { return queues_->set_attached(number_, attached); }
+    bool attached() const { return queues_->attached(number_); }
+    /// As NetPort has it.
+    bool can_steer() const { return queues_->can_steer(); }
+    bool steer(const ReceiveSteering* rules) { return queues_->steer(rules); }
 
   private:
-    base::FileDescriptor queue_;
-    bool attached_ = true;
+    std::shared_ptr<TapQueues> queues_;
+    std::size_t number_;
     NetOffloads offloads_{
         .checksum = true, .tso4 = true, .tso6 = true, .tso_ecn = true, .uso = false};
 };
 
 /// A queue of a tap as a port. On the thread of `loop`; loop and monitor outlive it.
-base::Result<std::unique_ptr<NetPort>> make_tap_port(base::FileDescriptor queue,
-                                                     event::EventLoop& loop,
+base::Result<std::unique_ptr<NetPort>> make_tap_port(TapQueue queue, event::EventLoop& loop,
                                                      event::Monitor& monitor);
 
 }  // namespace cupule::backend

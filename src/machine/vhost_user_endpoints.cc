@@ -131,7 +131,8 @@ base::Result<std::unique_ptr<Endpoint>> make_vhost_user_blk(const SlotOptions& s
 base::Result<std::unique_ptr<Endpoint>> make_vhost_user_net(const SlotOptions& slot,
                                                             const backend::NetOptions& options,
                                                             const backend::MacAddress& mac,
-                                                            const EndpointContext& context) {
+                                                            const EndpointContext& context,
+                                                            virtio::PciTransportModel model) {
     namespace net = device::net;
     const bool several = options.queues > 1;
     const net::Configuration shown{
@@ -156,7 +157,7 @@ base::Result<std::unique_ptr<Endpoint>> make_vhost_user_net(const SlotOptions& s
          .queues_in_one = 2,
          .config = std::move(config),
          .link_status_at = net::config::status},
-        virtio::PciTransportModel::modern);
+        model);
 }
 
 base::Result<std::unique_ptr<Endpoint>> make_virtio_fs(const SlotOptions& slot,

@@ -55,7 +55,8 @@ backend::MacAddress address_of(const backend::NetOptions& options, const SlotOpt
 
 base::Result<std::unique_ptr<Endpoint>> make_vhost_net(const backend::NetOptions& options,
                                                        const SlotOptions& slot,
-                                                       const EndpointContext& context) {
+                                                       const EndpointContext& context,
+                                                       virtio::PciTransportModel model) {
     auto endpoint = std::make_unique<VhostNetEndpoint>(context.vm);
     if (const auto opened = endpoint->open(options, context.memory); !opened) {
         return std::unexpected(opened.error().in(place_of(slot)));
@@ -63,7 +64,8 @@ base::Result<std::unique_ptr<Endpoint>> make_vhost_net(const backend::NetOptions
     const device::VhostNetSpec spec{.mac = address_of(options, slot, context.options.name),
                                     .mtu = options.mtu};
     CUPULE_TRY(endpoint->connect(
-        std::make_unique<device::VhostNet>(spec, *endpoint->kernel, *endpoint->tap), context));
+        std::make_unique<device::VhostNet>(spec, *endpoint->kernel, *endpoint->tap), context,
+        model));
     return endpoint;
 }
 
@@ -71,16 +73,18 @@ base::Result<std::unique_ptr<Endpoint>> make_vhost_net(const backend::NetOptions
 
 base::Result<std::unique_ptr<Endpoint>> make_virtio_net(const SlotOptions& slot,
                                                         const EndpointContext& context) {
-    const auto options = backend::parse_net_options(slot.options);
+    std::string text = slot.options;
+    const auto model = take_transport_model(text);
+    const auto options = backend::parse_net_options(text);
     if (!options) {
         return std::unexpected(options.error().in(place_of(slot)));
     }
     if (options->vhost) {
-        return make_vhost_net(*options, slot, context);
+        return make_vhost_net(*options, slot, context, model);
     }
     const backend::MacAddress mac = address_of(*options, slot, context.options.name);
     if (options->kind == backend::NetKind::vhost_user) {
-        return make_vhost_user_net(slot, *options, mac, context);
+        return make_vhost_user_net(slot, *options, mac, context, model);
     }
     auto parts = NetParts::make(*options, mac, fmt::format("{}:{}", slot.slot, slot.function),
                                 context.options.virtio_poll_ns);
@@ -88,7 +92,7 @@ base::Result<std::unique_ptr<Endpoint>> make_virtio_net(const SlotOptions& slot,
         return std::unexpected(parts.error().in(place_of(slot)));
     }
     auto endpoint = std::make_unique<NetEndpoint>(context.vm, std::move(*parts));
-    CUPULE_TRY(endpoint->connect(std::move(endpoint->parts.device), context));
+    CUPULE_TRY(endpoint->connect(std::move(endpoint->parts.device), context, model));
     return endpoint;
 }
 

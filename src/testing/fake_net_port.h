@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "backend/frame_queue.h"
@@ -20,6 +21,14 @@ class FakeNetPort : public backend::NetPort {
     backend::NetOffloads offloads() const override { return can; }
     void set_receive_offloads(const backend::NetOffloads& offloads) override { gives = offloads; }
     void set_attached(bool now) override { attached = now; }
+    bool can_steer() const override { return steers; }
+    bool steer(const backend::ReceiveSteering* now) override {
+        if (refuses_rules) {
+            return false;
+        }
+        rules = now == nullptr ? std::nullopt : std::optional(*now);
+        return true;
+    }
     bool link_up() const override { return link; }
     Sent send(std::span<const iovec> frame) override {
         if (room == 0) {
@@ -72,6 +81,9 @@ class FakeNetPort : public backend::NetPort {
     unsigned flushes = 0;
     bool attached = true;
     bool link = true;
+    bool steers = false;
+    bool refuses_rules = false;
+    std::optional<backend::ReceiveSteering> rules{};
     bool wanted = false;
     backend::NetPortEvents* events = nullptr;
 };

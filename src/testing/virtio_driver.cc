@@ -27,6 +27,20 @@ std::uint64_t area_bytes(std::uint16_t size) {
     return base::align_up(used_ring::bytes(size), page);
 }
 
+virtio::QueueGeometry geometry_of(const VirtioDriver::Options& options) {
+    const std::uint32_t size = options.size;
+    // 2.7.2: in a row, the used ring on the next page.
+    const std::uint64_t driver =
+        options.legacy ? std::uint64_t{size} * virtio::descriptor_size : ring_bytes(options.size);
+    const std::uint64_t device = options.legacy
+                                     ? base::align_up(driver + available_ring::bytes(size), page)
+                                     : driver + area_bytes(options.size);
+    return {.size = options.size,
+            .descriptor_area = options.base,
+            .driver_area = options.base + driver,
+            .device_area = options.base + device};
+}
+
 }  // namespace
 
 std::uint64_t VirtioDriver::bytes_needed(const Options& options) {
@@ -40,10 +54,7 @@ VirtioDriver::VirtioDriver(const memory::GuestMemory& memory, const Options& opt
       packed_((options.features & virtio::feature::ring_packed) != 0),
       event_idx_((options.features & virtio::feature::event_idx) != 0),
       in_order_((options.features & virtio::feature::in_order) != 0),
-      geometry_{.size = options.size,
-                .descriptor_area = options.base,
-                .driver_area = options.base + ring_bytes(options.size),
-                .device_area = options.base + ring_bytes(options.size) + area_bytes(options.size)},
+      geometry_(geometry_of(options)),
       descriptors_(memory.span(geometry_.descriptor_area, ring_bytes(options.size))),
       driver_(memory.span(geometry_.driver_area, area_bytes(options.size))),
       device_(memory.span(geometry_.device_area, area_bytes(options.size))),

@@ -26,6 +26,8 @@ class VirtioDriver {
         memory::GuestAddress base{};
         /// Entries of each chain's indirect table.
         std::uint32_t table_entries = 16;
+        /// The layout of split rings that the legacy interface demands.
+        bool legacy = false;
     };
     struct Buffer {
         memory::GuestAddress address{};

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "device/network/virtio_net_registers.h"
+#include "virtio/features.h"
 
 namespace cupule::device::net {
 namespace {
@@ -21,6 +22,7 @@ constexpr std::array feature_dependencies{
     virtio::FeatureDependency{.feature = feature::ctrl_mac_addr, .needs = feature::ctrl_vq},
     virtio::FeatureDependency{.feature = feature::ctrl_guest_offloads, .needs = feature::ctrl_vq},
     virtio::FeatureDependency{.feature = feature::mq, .needs = feature::ctrl_vq},
+    virtio::FeatureDependency{.feature = feature::rss, .needs = feature::ctrl_vq},
 };
 
 }  // namespace
@@ -36,6 +38,12 @@ std::uint64_t read(const Configuration& configuration, std::uint64_t offset, uns
     put(config::status, configuration.link_up ? config::link_up : 0U, 2);
     put(config::max_virtqueue_pairs, configuration.pairs, 2);
     put(config::mtu, configuration.mtu, 2);
+    if (configuration.steers) {
+        using backend::ReceiveSteering;
+        put(config::rss_max_key_size, ReceiveSteering::key_bytes, 1);
+        put(config::rss_max_indirection_table_length, ReceiveSteering::table_length_max, 2);
+        put(config::supported_hash_types, backend::hash_type::all, 4);
+    }
     std::uint64_t value = 0;
     for (unsigned i = 0; i < size && offset < bytes.size() && offset + i < bytes.size(); ++i) {
         value |= std::uint64_t{bytes[offset + i]} << (8 * i);
@@ -57,6 +65,25 @@ MacAddress unpack(std::uint64_t mac) {
         address[i] = static_cast<std::uint8_t>(mac >> (8 * i));
     }
     return address;
+}
+
+std::uint64_t write_mac(std::uint64_t mac, std::uint64_t features, std::uint64_t offset,
+                        unsigned size, std::uint64_t value) {
+    if ((features & (virtio::feature::version_1 | feature::ctrl_mac_addr)) != 0) {
+        return mac;
+    }
+    for (unsigned i = 0; i < size && offset < config::mac_bytes && offset + i < config::mac_bytes;
+         ++i) {
+        const auto place = static_cast<unsigned>(8 * (offset + i));
+        mac = (mac & ~(std::uint64_t{0xFF} << place)) | (value >> (8 * i) & 0xFF) << place;
+    }
+    return mac;
+}
+
+std::size_t header_bytes(std::uint64_t features) {
+    return (features & (virtio::feature::version_1 | feature::mrg_rxbuf)) != 0
+               ? sizeof(backend::NetHeader)
+               : header::legacy_bytes;
 }
 
 std::uint64_t offload_features(const backend::NetOffloads& offloads) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
+#include <utility>
 
 #include "device/network/net_config.h"
 #include "device/network/virtio_net_registers.h"
@@ -34,6 +36,40 @@ bool read_table(virtio::ChainReader& reader, std::vector<MacAddress>& table, boo
     return true;
 }
 
+/// Bits of struct virtio_net_rss_config (5.1.6.5.7). Nothing when it is cut short, or asks for what
+/// there is not.
+std::optional<backend::ReceiveSteering> read_steering(virtio::ChainReader& reader,
+                                                      std::size_t pairs) {
+    using backend::ReceiveSteering;
+    const auto types = reader.value<std::uint32_t>();
+    const auto mask = reader.value<std::uint16_t>();
+    const auto unclassified = reader.value<std::uint16_t>();
+    if (!types || !mask || !unclassified || (*types & ~backend::hash_type::all) != 0 ||
+        *mask >= ReceiveSteering::table_length_max || (*mask & (*mask + 1)) != 0 ||
+        *unclassified >= pairs) {
+        return std::nullopt;
+    }
+    ReceiveSteering rules{.hash_types = *types, .unclassified = *unclassified};
+    rules.table.resize(std::size_t{*mask} + 1);
+    for (std::uint16_t& pair : rules.table) {
+        // Bits 1 to 16 of a receive queue's index: the pair's number. Bit 15 is reserved and 0.
+        const auto queue = reader.value<std::uint16_t>();
+        if (!queue || *queue >= pairs) {
+            return std::nullopt;
+        }
+        pair = *queue;
+    }
+    const auto transmit_queues = reader.value<std::uint16_t>();
+    const auto key_bytes = reader.value<std::uint8_t>();
+    if (!transmit_queues || *transmit_queues < 1 || *transmit_queues > pairs || !key_bytes ||
+        *key_bytes > rules.key.size() || (*key_bytes == 0 && *types != 0) ||
+        reader.remaining() < *key_bytes) {
+        return std::nullopt;
+    }
+    reader.read(std::as_writable_bytes(std::span(rules.key).first(*key_bytes)));
+    return rules;
+}
+
 }  // namespace
 
 void NetControl::begin(std::uint64_t negotiated) {
@@ -42,12 +78,23 @@ void NetControl::begin(std::uint64_t negotiated) {
     filter_.own = net::unpack(mac_);
     filter_.by_vlan = this->negotiated(net::feature::ctrl_vlan);
     attached_pairs_ = 1;
+    steering_ = nullptr;
     offloads_ = negotiated & net::feature::guest_offloads;
 }
 
 void NetControl::apply() {
     apply_pairs();
+    if (steering_) {
+        pairs_.front()->set_steering(steering_);
+    }
     pairs_.front()->set_receive_offloads(net::guest_offloads(offloads_));
+    if (negotiated(net::feature::ctrl_vq)) {
+        apply_filter();
+    }
+}
+
+void NetControl::follow_address() {
+    filter_.own = net::unpack(mac_);
     if (negotiated(net::feature::ctrl_vq)) {
         apply_filter();
     }
@@ -83,6 +130,8 @@ bool NetControl::execute(std::uint16_t command, virtio::ChainReader& reader) {
             return negotiated(feature::ctrl_vlan) && set_vlan(command == control::vlan_add, reader);
         case control::mq_pairs_set:
             return negotiated(feature::mq) && set_pairs(reader);
+        case control::mq_rss_config:
+            return negotiated(feature::rss) && set_rss(reader);
         case control::guest_offloads_set:
             return negotiated(feature::ctrl_guest_offloads) && set_offloads(reader);
         default:
@@ -130,8 +179,7 @@ bool NetControl::set_address(virtio::ChainReader& reader) {
         return false;
     }
     mac_ = net::pack(*address);
-    filter_.own = *address;
-    apply_filter();
+    follow_address();
     return true;
 }
 
@@ -150,7 +198,23 @@ bool NetControl::set_pairs(virtio::ChainReader& reader) {
     if (!count || *count < 1 || *count > pairs_.size()) {
         return false;
     }
+    // This command ends what the other one chose (5.1.6.5.5).
+    if (std::exchange(steering_, nullptr)) {
+        pairs_.front()->steer(nullptr);
+    }
     attached_pairs_ = *count;
+    apply_pairs();
+    return true;
+}
+
+bool NetControl::set_rss(virtio::ChainReader& reader) {
+    auto rules = read_steering(reader, pairs_.size());
+    if (!rules || !pairs_.front()->steer(&*rules)) {
+        return false;
+    }
+    attached_pairs_ = static_cast<std::uint16_t>(
+        1 + std::max(rules->unclassified, std::ranges::max(rules->table)));
+    steering_ = std::make_shared<const backend::ReceiveSteering>(std::move(*rules));
     apply_pairs();
     return true;
 }

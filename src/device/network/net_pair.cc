@@ -9,6 +9,7 @@ NetPair::NetPair(event::Worker& worker, backend::NetPort& port, std::uint64_t po
     : worker_(worker), port_(port), link_up_(link_up), transmitter_(worker, port, poll_ns_max) {
     worker_.call([this] {
         offloads_ = port_.offloads();
+        can_steer_ = port_.can_steer();
         link_up_ = port_.link_up();
     });
 }
@@ -43,8 +44,10 @@ base::Result<void> NetPair::start_receive(virtio::RunningQueue queue) {
 
 base::Result<void> NetPair::start_transmit(virtio::RunningQueue queue) {
     base::Result<void> result;
-    worker_.call(
-        [&] { result = transmitter_.start(std::move(queue), *events_, rules_.transmit_offloads); });
+    worker_.call([&] {
+        result = transmitter_.start(std::move(queue), *events_, rules_.transmit_offloads,
+                                    rules_.receive.header_bytes);
+    });
     return result;
 }
 
@@ -77,6 +80,10 @@ void NetPair::set_attached(bool attached) {
 
 void NetPair::set_receive_offloads(const backend::NetOffloads& offloads) {
     post([this, offloads] { port_.set_receive_offloads(offloads); });
+}
+
+void NetPair::set_steering(std::shared_ptr<const backend::ReceiveSteering> rules) {
+    post([this, rules = std::move(rules)] { port_.steer(rules.get()); });
 }
 
 void NetPair::link_changed(bool up) {

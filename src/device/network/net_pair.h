@@ -39,6 +39,10 @@ class NetPair : private backend::NetPortEvents {
     void set_filter(const NetFilter& filter);
     void set_attached(bool attached);
     void set_receive_offloads(const backend::NetOffloads& offloads);
+    /// To the first pair, for all of them; nullptr: as the back end likes.
+    void set_steering(std::shared_ptr<const backend::ReceiveSteering> rules);
+    /// The same at once, on the worker: false when the back end refuses.
+    bool steer(const backend::ReceiveSteering* rules) { return port_.steer(rules); }
 
     /// What its queues, receiving and transmitting, have done. Any thread.
     virtio::QueueReport receive_report(std::uint16_t index) const {
@@ -50,6 +54,7 @@ class NetPair : private backend::NetPortEvents {
 
     /// What the port can do; never changes.
     const backend::NetOffloads& offloads() const { return offloads_; }
+    bool can_steer() const { return can_steer_; }
 
   private:
     // On the worker.
@@ -62,6 +67,7 @@ class NetPair : private backend::NetPortEvents {
     backend::NetPort& port_;
     std::atomic<bool>& link_up_;
     backend::NetOffloads offloads_;
+    bool can_steer_ = false;
     NetPairRules rules_;
     virtio::DeviceEvents* events_ = nullptr;
     NetReceiver receiver_{worker_, port_};

@@ -72,7 +72,8 @@ void NetReceiver::run() {
 NetReceiver::Step NetReceiver::move_frame() {
     hold_buffers();
     if (waiting_bytes_ == 0) {
-        if (held_bytes_ >= rules_.frame_bytes_max && list_buffers(rules_.frame_bytes_max)) {
+        if (held_bytes_ + cut_bytes() >= rules_.frame_bytes_max &&
+            list_buffers(rules_.frame_bytes_max)) {
             return receive_straight();
         }
         if (held_.empty()) {
@@ -85,7 +86,7 @@ NetReceiver::Step NetReceiver::move_frame() {
             return Step::moved;
         }
     }
-    const bool fits = waiting_bytes_ <= held_bytes_;
+    const bool fits = waiting_bytes_ <= held_bytes_ + cut_bytes();
     if (fits && list_buffers(waiting_bytes_)) {
         backend::scatter(std::span(waiting_).first(waiting_bytes_), list_);
         deliver(std::exchange(waiting_bytes_, 0));
@@ -137,13 +138,13 @@ bool NetReceiver::passes(std::span<const std::uint8_t> frame) const {
 
 void NetReceiver::hold_buffers() {
     const std::size_t wanted = std::max(rules_.frame_bytes_max, waiting_bytes_);
-    while (held_bytes_ < wanted && (rules_.merge || held_.empty())) {
+    while (held_bytes_ + cut_bytes() < wanted && (rules_.merge || held_.empty())) {
         virtio::Chain chain = queue_->queue().pop();
         if (!chain) {
             return;
         }
         // The header of a frame lies whole in its first buffer (5.1.6.3.1).
-        if (chain.writable_bytes() < header_bytes) {
+        if (chain.writable_bytes() < rules_.header_bytes) {
             queue_->queue().push_used(std::move(chain), 0);
             continue;
         }
@@ -155,16 +156,31 @@ void NetReceiver::hold_buffers() {
 bool NetReceiver::list_buffers(std::size_t bytes) {
     list_.clear();
     std::size_t listed = 0;
+    const auto list = [&](void* base, std::size_t length) {
+        list_.push_back({.iov_base = base, .iov_len = length});
+        listed += length;
+    };
     for (const virtio::Chain& chain : held_) {
         for (const iovec& piece : chain.writable()) {
             if (listed >= bytes) {
                 return true;
             }
-            if (list_.size() == pieces_max) {
+            if (list_.size() >= pieces_max) {
                 return false;
             }
-            list_.push_back(piece);
-            listed += piece.iov_len;
+            auto* base = static_cast<std::uint8_t*>(piece.iov_base);
+            std::size_t length = piece.iov_len;
+            if (cut_bytes() != 0 && listed < rules_.header_bytes &&
+                listed + length >= rules_.header_bytes) {
+                const std::size_t rest_of_header = rules_.header_bytes - listed;
+                list(base, rest_of_header);
+                list(cut_.data(), cut_bytes());
+                base += rest_of_header;
+                length -= rest_of_header;
+            }
+            if (length != 0) {
+                list(base, length);
+            }
         }
     }
     return listed >= bytes;
@@ -172,7 +188,7 @@ bool NetReceiver::list_buffers(std::size_t bytes) {
 
 void NetReceiver::deliver(std::size_t bytes) {
     meter_.request(bytes - header_bytes, false);
-    std::size_t left = bytes;
+    std::size_t left = bytes - cut_bytes();
     std::uint16_t buffers = 0;
     for (const virtio::Chain& chain : held_) {
         if (left == 0) {
@@ -181,10 +197,12 @@ void NetReceiver::deliver(std::size_t bytes) {
         left -= std::min<std::size_t>(left, chain.writable_bytes());
         ++buffers;
     }
-    virtio::ChainWriter header(held_.front());
-    header.skip(net::header::buffers_at);
-    header.value(buffers);
-    left = bytes;
+    if (cut_bytes() == 0) {
+        virtio::ChainWriter header(held_.front());
+        header.skip(net::header::buffers_at);
+        header.value(buffers);
+    }
+    left = bytes - cut_bytes();
     for (; buffers != 0; --buffers) {
         virtio::Chain chain = std::move(held_.front());
         held_.pop_front();

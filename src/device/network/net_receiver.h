@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -20,7 +21,9 @@ class NetReceiver {
     struct Rules {
         /// VIRTIO_NET_F_MRG_RXBUF: a frame may take several buffers.
         bool merge = false;
-        /// The longest frame with its header that the driver expects.
+        /// Of the driver's header: sizeof(NetHeader), or less, for a legacy driver's lacks the end.
+        std::size_t header_bytes = sizeof(backend::NetHeader);
+        /// The longest frame with its NetHeader that the driver expects.
         std::size_t frame_bytes_max = 0;
     };
 
@@ -42,11 +45,13 @@ class NetReceiver {
     /// A frame to `waiting_`: false when there is none.
     bool fetch();
     void hold_buffers();
-    /// The held buffers as one list, up to `bytes`; false when it would be too long.
+    /// The held buffers as one list for a port, up to `bytes`; false when it would be too long.
     bool list_buffers(std::size_t bytes);
     bool passes(std::span<const std::uint8_t> frame) const;
-    /// Gives back the buffers that hold a frame of `bytes`.
+    /// Gives back the buffers that hold a frame of `bytes`, as the port counts them.
     void deliver(std::size_t bytes);
+    /// What the driver's header lacks of the port's.
+    std::size_t cut_bytes() const { return sizeof(backend::NetHeader) - rules_.header_bytes; }
 
     event::Worker& worker_;
     backend::NetPort& port_;
@@ -58,6 +63,8 @@ class NetReceiver {
     std::deque<virtio::Chain> held_;
     std::uint64_t held_bytes_ = 0;
     std::vector<iovec> list_;
+    /// Where the end of a NetHeader goes that the driver's header lacks.
+    std::array<std::uint8_t, sizeof(backend::NetHeader)> cut_{};
     /// A frame that has no buffers yet: the first `waiting_bytes_`.
     std::vector<std::uint8_t> waiting_ = std::vector<std::uint8_t>(backend::net_frame_bytes_max);
     std::size_t waiting_bytes_ = 0;

@@ -1,6 +1,7 @@
 #include "device/network/net_transmitter.h"
 
 #include <array>
+#include <span>
 #include <utility>
 
 #include "device/network/virtio_net_registers.h"
@@ -18,8 +19,10 @@ constexpr std::uint64_t frame_bytes_max = backend::net_frame_bytes_max - sizeof(
 }  // namespace
 
 base::Result<void> NetTransmitter::start(virtio::RunningQueue queue, virtio::DeviceEvents& events,
-                                         const backend::NetOffloads& offloads) {
+                                         const backend::NetOffloads& offloads,
+                                         std::size_t header_bytes) {
     offloads_ = offloads;
+    header_bytes_ = header_bytes;
     CUPULE_TRY_ASSIGN(
         queue_, virtio::WorkerQueue::create(
                     worker_, std::move(queue), events, [this] { run(); }, &meter_, poll_ns_max_));
@@ -74,22 +77,24 @@ void NetTransmitter::run() {
 
 Sent NetTransmitter::send(const virtio::Chain& chain) {
     virtio::ChainReader reader(chain);
-    auto header = reader.value<NetHeader>();
+    NetHeader header;
+    const auto place = std::as_writable_bytes(std::span(&header, 1)).first(header_bytes_);
+    const bool whole = reader.read(place) == place.size();
     const std::uint64_t bytes = reader.remaining();
-    if (!header || bytes < frame_bytes_min || bytes > frame_bytes_max) {
+    if (!whole || bytes < frame_bytes_min || bytes > frame_bytes_max) {
         bad_frame_.report(chain.readable_bytes());
         meter_.request(0, true);
         return Sent::done;
     }
-    header->flags &= net::header::needs_csum;  // other flags mean nothing here (5.1.6.2.2)
-    header->buffers = 0;
-    if (!acceptable(*header, bytes)) {
-        bad_header_.report(header->gso_type);
+    header.flags &= net::header::needs_csum;  // other flags mean nothing here (5.1.6.2.2)
+    header.buffers = 0;
+    if (!acceptable(header, bytes)) {
+        bad_header_.report(header.gso_type);
         meter_.request(0, true);
         return Sent::done;
     }
     std::array<iovec, segments_max + 1> frame;
-    frame[0] = {.iov_base = &*header, .iov_len = sizeof(NetHeader)};
+    frame[0] = {.iov_base = &header, .iov_len = sizeof(NetHeader)};
     const std::uint32_t pieces = reader.take(bytes, std::span(frame).subspan(1));
     const Sent result = port_.send(std::span(frame).first(pieces + 1));
     if (result == Sent::busy) {

@@ -20,9 +20,9 @@ class NetTransmitter {
     NetTransmitter(event::Worker& worker, backend::NetPort& port, std::uint64_t poll_ns_max)
         : worker_(worker), port_(port), poll_ns_max_(poll_ns_max) {}
 
-    /// `offloads`: what the driver negotiated to leave to us.
+    /// `offloads`: what the driver negotiated to leave to us; `header_bytes` as NetReceiver::Rules.
     base::Result<void> start(virtio::RunningQueue queue, virtio::DeviceEvents& events,
-                             const backend::NetOffloads& offloads);
+                             const backend::NetOffloads& offloads, std::size_t header_bytes);
     std::optional<virtio::RunningQueue> stop();
     /// Frames, or room in the port, may be there.
     void run();
@@ -40,6 +40,7 @@ class NetTransmitter {
     std::unique_ptr<virtio::WorkerQueue> queue_;
     virtio::QueueMeter meter_;
     backend::NetOffloads offloads_;
+    std::size_t header_bytes_ = sizeof(backend::NetHeader);
     /// The frame that the port had no room for.
     virtio::Chain stuck_;
     base::GuestFault bad_frame_{"virtio-net", "a frame too short or too long to send"};

@@ -26,7 +26,7 @@ base::Result<void> set_backend(virtio::VhostKernel& kernel, unsigned ring, int t
 }  // namespace
 
 VhostNet::VhostNet(const VhostNetSpec& spec, virtio::VhostKernel& kernel, backend::TapQueue& tap)
-    : spec_(spec), kernel_(kernel), tap_(tap) {
+    : spec_(spec), mac_(pack(spec.mac)), kernel_(kernel), tap_(tap) {
     // The kernel's part is the rings and the merging of buffers; offloads are the tap's.
     features_ = (kernel_.features() & ~base::mask(24)) | (kernel_.features() & feature::mrg_rxbuf) |
                 feature::mac | feature::status | offload_features(tap_.offloads()) |
@@ -38,16 +38,22 @@ std::span<const virtio::FeatureDependency> VhostNet::feature_dependencies() cons
 }
 
 std::uint64_t VhostNet::read_config(std::uint64_t offset, unsigned size) {
-    return net::read({.mac = pack(spec_.mac), .mtu = spec_.mtu}, offset, size);
+    return net::read({.mac = mac_, .mtu = spec_.mtu}, offset, size);
 }
 
-void VhostNet::write_config(std::uint64_t /*offset*/, unsigned /*size*/, std::uint64_t /*value*/) {
-    // All of it is read-only for a driver with VERSION_1 (5.1.4.2).
+void VhostNet::write_config(std::uint64_t offset, unsigned size, std::uint64_t value) {
+    if (begun_) {
+        mac_ = write_mac(mac_, negotiated_, offset, size, value);
+    }
 }
 
 base::Result<void> VhostNet::activate(std::uint64_t negotiated,
                                       std::vector<virtio::RunningQueue> queues,
                                       virtio::DeviceEvents& /*events*/) {
+    negotiated_ = negotiated;
+    begun_ = true;
+    // The kernel passes on what the tap has in front of its frames.
+    CUPULE_TRY(tap_.set_header_bytes(header_bytes(negotiated)));
     tap_.set_receive_offloads(guest_offloads(negotiated));
     CUPULE_TRY(kernel_.set_features(negotiated));
     for (const virtio::RunningQueue& queue : queues) {
@@ -61,6 +67,12 @@ base::Result<void> VhostNet::activate(std::uint64_t negotiated,
         }
     }
     return {};
+}
+
+void VhostNet::reset() {
+    negotiated_ = 0;
+    begun_ = false;
+    mac_ = pack(spec_.mac);
 }
 
 std::vector<virtio::RunningQueue> VhostNet::deactivate() {

@@ -41,7 +41,7 @@ class VhostNet : public virtio::Device {
     std::vector<virtio::RunningQueue> deactivate() override;
     std::optional<virtio::RunningQueue> stop_queue(std::uint16_t index) override;
     void start_queue(virtio::RunningQueue queue) override;
-    void reset() override {}
+    void reset() override;
     void visit(snapshot::Visitor& /*visitor*/) override {}
 
   private:
@@ -49,9 +49,12 @@ class VhostNet : public virtio::Device {
     static constexpr std::array<virtio::QueueLimits, 2> limits_{limit_, limit_};
 
     const VhostNetSpec spec_;
+    std::uint64_t mac_;
     virtio::VhostKernel& kernel_;
     backend::TapQueue& tap_;
     std::uint64_t features_ = 0;
+    std::uint64_t negotiated_ = 0;
+    bool begun_ = false;
     std::vector<virtio::RunningQueue> queues_;
 };
 

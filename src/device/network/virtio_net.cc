@@ -24,7 +24,10 @@ constexpr std::uint64_t mac_mask = base::mask(48);
 }  // namespace
 
 VirtioNet::VirtioNet(const VirtioNetSpec& spec, std::span<const NetPairPowers> pairs)
-    : spec_(spec), spec_mac_(pack(spec.mac)), mac_(spec_mac_) {
+    : spec_(spec),
+      spec_mac_(pack(spec.mac)),
+      mac_(spec_mac_),
+      control_worker_(pairs.front().worker) {
     CUPULE_ASSERT(!pairs.empty());
     for (const NetPairPowers& each : pairs) {
         pairs_.push_back(
@@ -35,7 +38,7 @@ VirtioNet::VirtioNet(const VirtioNetSpec& spec, std::span<const NetPairPowers> p
     limits_.assign(2 * pairs.size(), data);
     limits_.push_back({.size_max = control_queue_size, .segments_max = 16});
     control_ = std::make_unique<NetControl>(pairs_, mac_);
-    control_server_ = std::make_unique<virtio::QueueServer>(pairs.front().worker, *control_);
+    control_server_ = std::make_unique<virtio::QueueServer>(control_worker_, *control_);
     features_ = offered(pairs_.front()->offloads());
 }
 
@@ -49,6 +52,7 @@ std::uint64_t VirtioNet::offered(const backend::NetOffloads& offloads) const {
                            feature::ctrl_rx_extra | feature::ctrl_vlan | feature::ctrl_mac_addr;
     result |= spec_.mtu != 0 ? feature::mtu : 0;
     result |= pairs_.size() > 1 ? feature::mq : 0;
+    result |= pairs_.size() > 1 && pairs_.front()->can_steer() ? feature::rss : 0;
     result |= offloads.checksum ? feature::ctrl_guest_offloads : 0;
     return result | offload_features(offloads);
 }
@@ -61,16 +65,28 @@ std::uint64_t VirtioNet::read_config(std::uint64_t offset, unsigned size) {
     return net::read({.mac = mac_,
                       .link_up = link_up_,
                       .pairs = static_cast<std::uint16_t>(pairs_.size()),
-                      .mtu = spec_.mtu},
+                      .mtu = spec_.mtu,
+                      .steers = (features_ & feature::rss) != 0},
                      offset, size);
 }
 
-void VirtioNet::write_config(std::uint64_t /*offset*/, unsigned /*size*/, std::uint64_t /*value*/) {
-    // All of it is read-only for a driver with VERSION_1 (5.1.4.2).
+void VirtioNet::write_config(std::uint64_t offset, unsigned size, std::uint64_t value) {
+    if (!begun_) {
+        return;  // nobody knows yet whose driver this is
+    }
+    const std::uint64_t mac = write_mac(mac_, negotiated_, offset, size, value);
+    control_worker_.call([&] {
+        mac_ = mac;
+        control_->follow_address();
+    });
 }
 
 std::uint16_t VirtioNet::control_index() const {
-    return static_cast<std::uint16_t>(negotiated(feature::mq) ? 2 * pairs_.size() : 2);
+    return static_cast<std::uint16_t>(2 * pairs_known());
+}
+
+std::size_t VirtioNet::pairs_known() const {
+    return negotiated(feature::mq | feature::rss) ? pairs_.size() : 1;
 }
 
 NetPairRules VirtioNet::rules() const {
@@ -79,6 +95,7 @@ NetPairRules VirtioNet::rules() const {
     const std::size_t mtu = std::max(spec_.mtu, standard_mtu);
     const std::size_t usual = sizeof(backend::NetHeader) + frame_overhead + mtu;
     return {.receive = {.merge = negotiated(feature::mrg_rxbuf),
+                        .header_bytes = header_bytes(negotiated_),
                         .frame_bytes_max =
                             negotiated(long_frames) ? backend::net_frame_bytes_max : usual},
             .transmit_offloads = {.checksum = negotiated(feature::csum),
@@ -115,8 +132,7 @@ base::Result<void> VirtioNet::start(virtio::RunningQueue queue) {
         return control_server_->start(std::move(queue), *events_);
     }
     const std::size_t pair = queue.index / 2;
-    const bool known = pair < (negotiated(feature::mq) ? pairs_.size() : 1);
-    if (!known) {
+    if (pair >= pairs_known()) {
         return {};  // a queue that means nothing without what was not negotiated: never served
     }
     if (queue.index % 2 == 1) {
@@ -140,6 +156,7 @@ std::vector<virtio::RunningQueue> VirtioNet::deactivate() {
         }
     };
     keep(control_server_->stop());
+    pairs_.front()->set_steering(nullptr);
     for (const auto& pair : pairs_) {
         keep(pair->stop_receive());
         keep(pair->stop_transmit());

@@ -16,12 +16,12 @@
 
 // virtio network device (Virtio 1.3, 5.1).
 //
-// Models: MAC, STATUS, MTU, MRG_RXBUF, MQ; CTRL_VQ with receive modes, address tables, VLAN filter,
-// address, pairs and guest offloads; CSUM, TSO4/6, ECN and USO both ways where the port has them.
-// Each pair of queues has a port and a worker.
-// Leaves out: RSS and hash reports, GUEST_ANNOUNCE, UFO, SPEED_DUPLEX, notification coalescing.
-// Differs on purpose: from acrn-dm in a control queue, offloads and several queues, and in checking
-// every header.
+// Models: MAC, STATUS, MTU, MRG_RXBUF, MQ, RSS where the port steers; CTRL_VQ with receive modes,
+// address tables, VLAN filter, address, pairs and guest offloads; CSUM, TSO4/6, ECN and USO both
+// ways where the port has them. Each pair of queues has a port and a worker. Leaves out: hash
+// reports, the hash types with extension headers' addresses, GUEST_ANNOUNCE, UFO and the legacy bit
+// GSO, SPEED_DUPLEX, notification coalescing. Differs on purpose: from acrn-dm in a control queue,
+// offloads and several queues, and in checking every header.
 namespace cupule::device {
 
 struct VirtioNetSpec {
@@ -68,6 +68,8 @@ class VirtioNet : public virtio::Device {
     /// Where the control queue is: behind the pairs that the driver knows of (5.1.2).
     std::uint16_t control_index() const;
     bool negotiated(std::uint64_t feature) const { return (negotiated_ & feature) != 0; }
+    /// The pairs that the driver knows of.
+    std::size_t pairs_known() const;
 
     const VirtioNetSpec spec_;
     const std::uint64_t spec_mac_;
@@ -81,6 +83,7 @@ class VirtioNet : public virtio::Device {
     std::atomic<std::uint64_t> mac_;
     std::atomic<bool> link_up_{true};
     std::vector<std::unique_ptr<NetPair>> pairs_;
+    event::Worker& control_worker_;
     std::unique_ptr<NetControl> control_;
     std::unique_ptr<virtio::QueueServer> control_server_;
 };

@@ -31,6 +31,7 @@ inline constexpr std::uint64_t ctrl_mac_addr = base::bit(23);       // VIRTIO_NE
 inline constexpr std::uint64_t guest_uso4 = base::bit(54);          // VIRTIO_NET_F_GUEST_USO4
 inline constexpr std::uint64_t guest_uso6 = base::bit(55);          // VIRTIO_NET_F_GUEST_USO6
 inline constexpr std::uint64_t host_uso = base::bit(56);            // VIRTIO_NET_F_HOST_USO
+inline constexpr std::uint64_t rss = base::bit(60);                 // VIRTIO_NET_F_RSS
 /// What CTRL_GUEST_OFFLOADS may switch (5.1.6.5.6.1).
 inline constexpr std::uint64_t guest_offloads =
     guest_csum | guest_tso4 | guest_tso6 | guest_ecn | guest_uso4 | guest_uso6;
@@ -42,7 +43,11 @@ inline constexpr std::uint64_t mac = 0;
 inline constexpr std::uint64_t status = 6;
 inline constexpr std::uint64_t max_virtqueue_pairs = 8;
 inline constexpr std::uint64_t mtu = 10;
-inline constexpr std::uint64_t bytes = 12;
+inline constexpr std::uint64_t rss_max_key_size = 17;
+inline constexpr std::uint64_t rss_max_indirection_table_length = 18;
+inline constexpr std::uint64_t supported_hash_types = 20;
+inline constexpr std::uint64_t bytes = 24;
+inline constexpr std::uint64_t mac_bytes = 6;
 inline constexpr std::uint16_t link_up = 1;  // VIRTIO_NET_S_LINK_UP
 }  // namespace config
 
@@ -55,6 +60,7 @@ inline constexpr std::uint8_t gso_tcpv6 = 4;   // VIRTIO_NET_HDR_GSO_TCPV6
 inline constexpr std::uint8_t gso_udp_l4 = 5;  // VIRTIO_NET_HDR_GSO_UDP_L4
 inline constexpr std::uint8_t gso_ecn = 0x80;  // VIRTIO_NET_HDR_GSO_ECN
 inline constexpr std::uint64_t buffers_at = 10;
+inline constexpr std::uint64_t legacy_bytes = 10;  // without `num_buffers` (5.1.6.1)
 }  // namespace header
 
 /// Control commands: class in the high byte, command in the low one (5.1.6.5).
@@ -70,6 +76,7 @@ inline constexpr std::uint16_t mac_addr_set = 0x0101;        // VIRTIO_NET_CTRL_
 inline constexpr std::uint16_t vlan_add = 0x0200;            // VIRTIO_NET_CTRL_VLAN_ADD
 inline constexpr std::uint16_t vlan_del = 0x0201;            // VIRTIO_NET_CTRL_VLAN_DEL
 inline constexpr std::uint16_t mq_pairs_set = 0x0400;        // VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET
+inline constexpr std::uint16_t mq_rss_config = 0x0401;       // VIRTIO_NET_CTRL_MQ_RSS_CONFIG
 inline constexpr std::uint16_t guest_offloads_set = 0x0500;  // .._CTRL_GUEST_OFFLOADS_SET
 inline constexpr std::uint8_t ok = 0;                        // VIRTIO_NET_OK
 inline constexpr std::uint8_t error = 1;                     // VIRTIO_NET_ERR

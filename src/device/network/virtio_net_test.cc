@@ -425,6 +425,139 @@ TEST_P(VirtioNetTest, PairsAreAttachedAsTheDriverAsksAndEachHasItsPort) {
     EXPECT_EQ(command(net::control::mq_pairs_set, {4, 0}), 1U);
 }
 
+/// struct virtio_net_rss_config with the rest of the key's bytes.
+std::vector<std::uint8_t> rss_config(std::uint32_t types, std::uint16_t mask,
+                                     std::uint16_t unclassified,
+                                     const std::vector<std::uint16_t>& table,
+                                     std::uint16_t transmit_queues, std::uint8_t key_bytes) {
+    std::vector<std::uint8_t> bytes;
+    const auto put = [&bytes](std::uint64_t value, unsigned size) {
+        for (unsigned i = 0; i < size; ++i) {
+            bytes.push_back(static_cast<std::uint8_t>(value >> (8 * i)));
+        }
+    };
+    put(types, 4);
+    put(mask, 2);
+    put(unclassified, 2);
+    for (const std::uint16_t pair : table) {
+        put(pair, 2);
+    }
+    put(transmit_queues, 2);
+    put(key_bytes, 1);
+    for (unsigned i = 0; i < key_bytes; ++i) {
+        put(i + 1, 1);
+    }
+    return bytes;
+}
+
+TEST_P(VirtioNetTest, SteeringIsOfferedWhereThePortCan) {
+    create(2);
+    EXPECT_EQ(bench_->offered() & feature::rss, 0U);
+    EXPECT_EQ(bench_->read(0x2011, 1), 0U);
+    ports_[0].steers = true;
+    create(1);
+    EXPECT_EQ(bench_->offered() & feature::rss, 0U);
+    create(2);
+    EXPECT_EQ(bench_->offered() & feature::rss, feature::rss);
+    EXPECT_EQ(bench_->read(0x2011, 1), 40U);
+    EXPECT_EQ(bench_->read(0x2012, 2), 128U);
+    EXPECT_EQ(bench_->read(0x2014, 4), 0x3FU);
+}
+
+TEST_P(VirtioNetTest, SteeringRulesReachThePortUntilPairsAreSetOrReset) {
+    ports_[0].steers = true;
+    start(feature::ctrl_vq | feature::mq | feature::rss, 3);
+    const auto config = rss_config(0x3F, 3, 1, {0, 2, 1, 2}, 3, 40);
+    EXPECT_EQ(command(net::control::mq_rss_config, config), 0U);
+    on_worker([&] {
+        ASSERT_TRUE(ports_[0].rules.has_value());
+        EXPECT_EQ(ports_[0].rules->hash_types, 0x3FU);
+        EXPECT_EQ(ports_[0].rules->unclassified, 1);
+        EXPECT_EQ(ports_[0].rules->table, (std::vector<std::uint16_t>{0, 2, 1, 2}));
+        EXPECT_EQ(ports_[0].rules->key.front(), 1);
+        EXPECT_EQ(ports_[0].rules->key.back(), 40);
+        EXPECT_TRUE(ports_[2].attached);
+    });
+    EXPECT_EQ(command(net::control::mq_rss_config, rss_config(1, 0, 0, {1}, 1, 4)), 0U);
+    on_worker([&] {
+        EXPECT_EQ(ports_[0].rules->key[3], 4);
+        EXPECT_EQ(ports_[0].rules->key[4], 0);
+        EXPECT_TRUE(ports_[1].attached);
+        EXPECT_FALSE(ports_[2].attached);
+    });
+    bench_->write_config(pci::config::command, 2, 2);  // a pause: the rules come back with it
+    on_worker([&] { EXPECT_FALSE(ports_[0].rules.has_value()); });
+    bench_->write_config(pci::config::command, 2, 6);
+    on_worker([&] { EXPECT_TRUE(ports_[0].rules.has_value()); });
+    EXPECT_EQ(command(net::control::mq_pairs_set, {2, 0}), 0U);
+    on_worker([&] { EXPECT_FALSE(ports_[0].rules.has_value()); });
+    EXPECT_EQ(command(net::control::mq_rss_config, config), 0U);
+    bench_->set_status(0);
+    on_worker([&] { EXPECT_FALSE(ports_[0].rules.has_value()); });
+    bench_.reset();
+    start(feature::ctrl_vq | feature::mq | feature::rss, 3);
+    on_worker([&] { EXPECT_FALSE(ports_[0].rules.has_value()); });
+}
+
+TEST_P(VirtioNetTest, SteeringWithoutMultiqueueHasTheControlQueueBehindAllPairs) {
+    ports_[0].steers = true;
+    create(3);
+    features_ = GetParam() | feature::ctrl_vq | feature::rss;
+    ASSERT_TRUE(bench_->negotiate(features_));
+    control_ = 6;
+    for (std::uint16_t queue = 0; queue <= control_; ++queue) {
+        add_queue(queue);
+    }
+    bench_->drive();
+    EXPECT_EQ(command(net::control::mq_rss_config, rss_config(1, 0, 0, {1}, 1, 40)), 0U);
+    EXPECT_EQ(command(net::control::mq_pairs_set, {2, 0}), 1U);
+    give_buffer(1, 2048, 2);
+    settle();
+    on_worker([&] { ports_[1].come(frame_of(60)); });
+    EXPECT_EQ(used(2).written, sizeof(NetHeader) + 60);
+}
+
+TEST_P(VirtioNetTest, Class4_SteeringRulesThatLieAreErrorsAndChangeNothing) {
+    ports_[0].steers = true;
+    start(feature::ctrl_vq | feature::mq | feature::rss, 3);
+    const auto good = rss_config(0x3F, 1, 0, {0, 1}, 2, 40);
+    EXPECT_EQ(command(net::control::mq_rss_config, good), 0U);
+    const auto refused = [this](const std::vector<std::uint8_t>& config) {
+        return command(net::control::mq_rss_config, config) == 1;
+    };
+    EXPECT_TRUE(refused(rss_config(0x40, 1, 0, {0, 1}, 2, 40)));  // no such hash
+    EXPECT_TRUE(refused(rss_config(1, 2, 0, {0, 1, 0}, 2, 40)));  // no power of two
+    EXPECT_TRUE(refused(rss_config(1, 0xFFFF, 0, {0, 1, 0}, 2, 40)));
+    EXPECT_TRUE(refused(rss_config(1, 255, 0, std::vector<std::uint16_t>(256), 2, 40)));
+    EXPECT_TRUE(refused(rss_config(1, 1, 3, {0, 1}, 2, 40)));  // no such pair
+    EXPECT_TRUE(refused(rss_config(1, 1, 0, {0, 3}, 2, 40)));
+    EXPECT_TRUE(refused(rss_config(1, 1, 0, {0, 0x8001}, 2, 40)));  // a reserved bit
+    EXPECT_TRUE(refused(rss_config(1, 1, 0, {0, 1}, 0, 40)));
+    EXPECT_TRUE(refused(rss_config(1, 1, 0, {0, 1}, 4, 40)));
+    EXPECT_TRUE(refused(rss_config(1, 1, 0, {0, 1}, 2, 41)));
+    EXPECT_TRUE(refused(rss_config(1, 1, 0, {0, 1}, 2, 0)));  // a hash without a key
+    for (std::size_t bytes = 0; bytes < good.size(); ++bytes) {
+        const auto end = good.begin() + static_cast<std::ptrdiff_t>(bytes);
+        EXPECT_TRUE(refused({good.begin(), end})) << bytes;
+    }
+    on_worker([&] { ports_[0].refuses_rules = true; });
+    EXPECT_TRUE(refused(good));
+    on_worker([&] {
+        EXPECT_EQ(ports_[0].rules->table, (std::vector<std::uint16_t>{0, 1}));
+        ports_[0].refuses_rules = false;
+    });
+    EXPECT_EQ(command(net::control::mq_rss_config, rss_config(0, 0, 2, {0}, 1, 0)), 0U);
+    const auto longest = rss_config(0x3F, 127, 0, std::vector<std::uint16_t>(128, 2), 3, 40);
+    EXPECT_EQ(command(net::control::mq_rss_config, longest), 0U);
+    on_worker([&] { EXPECT_EQ(ports_[0].rules->table.size(), 128U); });
+}
+
+TEST_P(VirtioNetTest, SteeringThatWasNotNegotiatedIsAnError) {
+    ports_[0].steers = true;
+    start(feature::ctrl_vq | feature::mq, 3);
+    EXPECT_EQ(command(net::control::mq_rss_config, rss_config(1, 0, 0, {1}, 1, 40)), 1U);
+}
+
 TEST_P(VirtioNetTest, PollingSendsEveryFrameAndEndsWithAReset) {
     create(1, {.mac = mac, .poll_ns_max = 1'000'000});
     start();

@@ -1,0 +1,128 @@
+#include "backend/tap_queues.h"
+
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <numeric>
+#include <utility>
+
+#include "backend/steering_program.h"
+#include "base/log.h"
+
+namespace cupule::backend {
+namespace {
+
+std::vector<base::FileDescriptor> list_of(base::FileDescriptor only) {
+    std::vector<base::FileDescriptor> list;
+    list.push_back(std::move(only));
+    return list;
+}
+
+}  // namespace
+
+TapQueues::TapQueues(base::FileDescriptor only) : TapQueues(list_of(std::move(only))) {}
+
+TapQueues::TapQueues(std::vector<base::FileDescriptor> queues) : queues_(std::move(queues)) {
+    const event::MutexLock lock(mutex_);
+    order_.resize(queues_.size());
+    std::iota(order_.begin(), order_.end(), std::size_t{0});
+    if (queues_.size() > 1) {
+        const auto tried = install({.hash_types = hash_type::all});
+        can_steer_ = tried && set_program(-1);
+        if (!tried) {
+            base::log_debug("tap: no receive-side scaling: {}", tried.error().message);
+        }
+    }
+}
+
+TapQueues::~TapQueues() {
+    if (can_steer_) {
+        set_program(-1);
+    }
+}
+
+bool TapQueues::set_program(int program) const {
+    return ioctl(queues_.front().get(), TUNSETSTEERINGEBPF, &program) == 0;
+}
+
+std::optional<std::size_t> TapQueues::place_of(std::size_t number) const {
+    const auto found = std::ranges::find(order_, number);
+    return found == order_.end() ? std::nullopt
+                                 : std::optional(static_cast<std::size_t>(found - order_.begin()));
+}
+
+bool TapQueues::attached(std::size_t number) const {
+    const event::MutexLock lock(mutex_);
+    return place_of(number).has_value();
+}
+
+bool TapQueues::set_attached(std::size_t number, bool attached) {
+    const event::MutexLock lock(mutex_);
+    const bool changed = change(number, attached);
+    if (changed && rules_) {
+        if (const auto result = install(*rules_); !result) {
+            base::log_error("tap: frames come in by wrong queues: {}", result.error().message);
+        }
+    }
+    return place_of(number).has_value();
+}
+
+/// Whether it is another state now.
+bool TapQueues::change(std::size_t number, bool attached) {
+    const auto place = place_of(number);
+    ifreq request{};
+    request.ifr_flags = attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE;
+    if (place.has_value() == attached || ioctl(fd(number), TUNSETQUEUE, &request) != 0) {
+        return false;
+    }
+    if (place) {
+        order_[*place] = order_.back();
+        order_.pop_back();
+    } else {
+        order_.push_back(number);
+    }
+    return true;
+}
+
+base::Result<void> TapQueues::install(const ReceiveSteering& rules) {
+    ReceiveSteering placed = rules;
+    const auto place = [this](std::uint16_t& number) {
+        number = static_cast<std::uint16_t>(place_of(number).value_or(0));
+    };
+    place(placed.unclassified);
+    std::ranges::for_each(placed.table, place);
+    CUPULE_TRY_ASSIGN(const base::FileDescriptor program, load_steering_program(placed));
+    if (!set_program(program.get())) {
+        return base::fail_errno(errno, "the kernel's tap takes no steering program");
+    }
+    return {};
+}
+
+bool TapQueues::steer(const ReceiveSteering* rules) {
+    const event::MutexLock lock(mutex_);
+    if (rules == nullptr) {
+        const bool done = !rules_ || set_program(-1);
+        rules_.reset();
+        return done;
+    }
+    const auto attach = [this](std::uint16_t number) {
+        change(number, true);
+        return place_of(number).has_value();
+    };
+    if (!attach(rules->unclassified) || !std::ranges::all_of(rules->table, attach)) {
+        return false;
+    }
+    if (const auto result = install(*rules); !result) {
+        if (!std::exchange(refusal_told_, true)) {
+            base::log_warning("tap: receive-side scaling: {}", result.error().message);
+        }
+        return false;
+    }
+    rules_ = *rules;
+    return true;
+}
+
+}  // namespace cupule::backend
