@@ -53,6 +53,16 @@ Worker::~Worker() {
     thread_.join();
 }
 
+void Worker::follow_patience() {
+    // Threads of the batch class differ from others in one thing: woken, they wait until whoever
+    // runs on the processor sleeps or has had its share. With a processor free they run at once.
+    const int policy = is_patient_ ? SCHED_OTHER : SCHED_BATCH;
+    const sched_param none{};
+    may_wait_ = sched_getscheduler(0) == (is_patient_ ? SCHED_BATCH : SCHED_OTHER) &&
+                sched_setscheduler(0, policy, &none) == 0;
+    is_patient_ = may_wait_ ? !is_patient_ : is_patient_;
+}
+
 void Worker::call(std::function<void()> work) {
     struct Done {
         Mutex mutex;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -8,6 +9,7 @@
 
 #include "base/error.h"
 #include "event/event_loop.h"
+#include "event/wake_patience.h"
 
 namespace cupule::event {
 
@@ -31,17 +33,36 @@ class Worker {
     /// caller. Any other thread, with any monitor but the worker's held.
     void call(std::function<void()> work);
 
+    /// So many requests of a driver, of all queues here, were handed back together. Where that
+    /// shows that it pays, the thread lets whoever wakes it go on (WakePatience). On the worker's
+    /// thread.
+    void served(std::uint64_t count) {
+        if (count != 0 && may_wait_) {
+            patience_.served(count);
+            if (patience_.patient() != is_patient_) {
+                follow_patience();
+            }
+        }
+    }
+
     EventLoop& loop() { return *loop_; }
     Monitor& monitor() { return monitor_; }
 
   private:
     explicit Worker(std::unique_ptr<EventLoop> loop) : loop_(std::move(loop)) {}
+    void follow_patience();
 
     /// Held by whatever runs on the thread; nobody else takes it, it is what the loop's interface
     /// asks for.
     Monitor monitor_;
     std::unique_ptr<EventLoop> loop_;
     std::thread thread_;
+
+    // Only on the worker.
+    WakePatience patience_;
+    bool is_patient_ = false;
+    /// The host's ordinary scheduling is what the thread has: another choice is the user's.
+    bool may_wait_ = true;
 };
 
 }  // namespace cupule::event

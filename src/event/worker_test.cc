@@ -59,6 +59,47 @@ TEST(Worker, RunsOnTheProcessorsItIsGiven) {
     }
 }
 
+/// The worker's policy after so many batches of one request.
+int policy_after(Worker& worker, std::uint64_t batches) {
+    int policy = -1;
+    worker.call([&] {
+        for (std::uint64_t i = 0; i < batches; ++i) {
+            worker.served(1);
+        }
+        policy = sched_getscheduler(0);
+    });
+    return policy;
+}
+
+void choose_policy(Worker& worker, int policy) {
+    worker.call([&] {
+        const sched_param none{};
+        ASSERT_EQ(sched_setscheduler(0, policy, &none), 0);
+    });
+}
+
+TEST(Worker, LetsItsWakersGoOnWhileItIsPatientOnly) {
+    auto worker = *Worker::create("test");
+    choose_policy(*worker, SCHED_OTHER);
+    EXPECT_EQ(policy_after(*worker, WakePatience::first_batches - 1), SCHED_OTHER);
+    EXPECT_EQ(policy_after(*worker, 1), SCHED_BATCH);
+    EXPECT_EQ(policy_after(*worker, WakePatience::trial_batches - 1), SCHED_BATCH);
+    EXPECT_EQ(policy_after(*worker, 1), SCHED_OTHER);
+    worker->call([&] { worker->served(0); });  // nothing was handed back: says nothing
+}
+
+TEST(Worker, LeavesASchedulingThatTheUserChoseAlone) {
+    auto worker = *Worker::create("test");
+    choose_policy(*worker, SCHED_IDLE);
+    EXPECT_EQ(policy_after(*worker, 10 * WakePatience::first_batches), SCHED_IDLE);
+    // Also one that comes in between, which is not undone at the end of a trial.
+    auto other = *Worker::create("test");
+    choose_policy(*other, SCHED_OTHER);
+    EXPECT_EQ(policy_after(*other, WakePatience::first_batches), SCHED_BATCH);
+    choose_policy(*other, SCHED_IDLE);
+    EXPECT_EQ(policy_after(*other, 10 * WakePatience::first_batches), SCHED_IDLE);
+}
+
 TEST(Worker, EndsWithWorkNeverAskedForAndAfterWork) {
     for (int i = 0; i < 20; ++i) {
         auto worker = *Worker::create("test");

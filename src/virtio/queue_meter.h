@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace cupule::virtio {
 
@@ -50,6 +51,11 @@ class QueueMeter {
     void request(std::uint64_t bytes, bool failed);
 
     QueueReport report(std::uint16_t index) const;
+    /// Requests since the writer, who alone may ask, asked last.
+    std::uint64_t take_recent() {
+        const std::uint64_t all = requests_.load(std::memory_order_relaxed);
+        return all - std::exchange(taken_, all);
+    }
 
   private:
     using Count = std::atomic<std::uint64_t>;
@@ -65,6 +71,7 @@ class QueueMeter {
     Count interrupts_{0};
     Count suppressed_{0};
     Count throttled_{0};
+    std::uint64_t taken_ = 0;
     std::array<Count, LatencyHistogram::buckets> latency_{};
 };
 

@@ -29,6 +29,18 @@ TEST(QueueMeter, CountsWhatItIsTold) {
     EXPECT_THAT(report.to_text(), ::testing::HasSubstr("queue 3: 2 requests"));
 }
 
+TEST(QueueMeter, RecentRequestsAreThoseSinceItWasAsked) {
+    QueueMeter meter;
+    EXPECT_EQ(meter.take_recent(), 0U);
+    meter.request(64, false);
+    meter.request(64, true, 1000);
+    EXPECT_EQ(meter.take_recent(), 2U);
+    EXPECT_EQ(meter.take_recent(), 0U);
+    meter.request(64, false);
+    EXPECT_EQ(meter.take_recent(), 1U);
+    EXPECT_EQ(meter.report(0).requests, 3U);
+}
+
 TEST(QueueMeter, EveryLatencyHasABucketWhoseBoundIsAboveIt) {
     for (const std::uint64_t ns : {0ULL, 1ULL, 2ULL, 1023ULL, 1024ULL, 1ULL << 39}) {
         QueueMeter meter;

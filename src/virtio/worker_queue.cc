@@ -11,16 +11,15 @@ base::Result<std::unique_ptr<WorkerQueue>> WorkerQueue::create(
     QueueMeter* meter, std::uint64_t poll_ns_max) {
     std::unique_ptr<WorkerQueue> made(
         new WorkerQueue(worker, std::move(queue), events, std::move(kicked), meter, poll_ns_max));
-    CUPULE_TRY_ASSIGN(made->watch_,
-                      worker.loop().watch(made->running_.kick_fd, EPOLLIN, worker.monitor(),
-                                          [self = made.get()](std::uint32_t) { self->ready(); }));
+    CUPULE_TRY_ASSIGN(made->watch_, worker.loop().watch(
+                                        made->running_.kick_fd, EPOLLIN | EPOLLET, worker.monitor(),
+                                        [self = made.get()](std::uint32_t) { self->ready(); }));
     made->poller_ = worker.loop().make_poller(
         worker.monitor(), [self = made.get()](std::uint64_t) { return self->look(); });
     return made;
 }
 
 void WorkerQueue::ready() {
-    base::drain_eventfd(running_.kick_fd);
     if (meter_ != nullptr) {
         meter_->kick();
     }
@@ -54,6 +53,7 @@ void WorkerQueue::publish() {
     const bool interrupted = running_.publish();
     if (meter_ != nullptr && queue().statistics().batches != before) {
         meter_->batch(interrupted);
+        worker_.served(meter_->take_recent());
     }
     if (running_.queue.broken() && !std::exchange(broken_told_, true)) {
         events_.queue_broken(running_.index, running_.queue.fault());

@@ -40,7 +40,8 @@ class WorkerQueue {
   private:
     WorkerQueue(event::Worker& worker, RunningQueue queue, DeviceEvents& events,
                 event::Callback kicked, QueueMeter* meter, std::uint64_t poll_ns_max)
-        : running_(std::move(queue)),
+        : worker_(worker),
+          running_(std::move(queue)),
           events_(events),
           kicked_(std::move(kicked)),
           clock_(worker.loop().clock()),
@@ -49,6 +50,7 @@ class WorkerQueue {
     void ready();
     bool look();
 
+    event::Worker& worker_;
     RunningQueue running_;
     DeviceEvents& events_;
     event::Callback kicked_;

@@ -74,19 +74,16 @@ base::Result<void> BlkQueue::start_here(virtio::RunningQueue queue, virtio::Devi
     if (disk_.store != nullptr) {
         CUPULE_TRY_ASSIGN(store_queue_, disk_.store->make_queue(depth));
     }
-    CUPULE_TRY_ASSIGN(kick_watch_, worker_.loop().watch(queue.kick_fd, EPOLLIN, worker_.monitor(),
-                                                        [this](std::uint32_t) {
-                                                            base::drain_eventfd(running_->kick_fd);
+    // As edges: a look that is under way or comes finds what there is, and nothing has to be read.
+    CUPULE_TRY_ASSIGN(kick_watch_, worker_.loop().watch(queue.kick_fd, EPOLLIN | EPOLLET,
+                                                        worker_.monitor(), [this](std::uint32_t) {
                                                             meter_.kick();
                                                             wake();
                                                         }));
     if (store_queue_ && store_queue_->event_fd() >= 0) {
-        CUPULE_TRY_ASSIGN(done_watch_,
-                          worker_.loop().watch(store_queue_->event_fd(), EPOLLIN, worker_.monitor(),
-                                               [this](std::uint32_t) {
-                                                   base::drain_eventfd(store_queue_->event_fd());
-                                                   wake();
-                                               }));
+        CUPULE_TRY_ASSIGN(done_watch_, worker_.loop().watch(store_queue_->event_fd(),
+                                                            EPOLLIN | EPOLLET, worker_.monitor(),
+                                                            [this](std::uint32_t) { wake(); }));
     }
     limit_timer_ = worker_.loop().make_timer(worker_.monitor(), [this] { wake(); });
     poller_ = worker_.loop().make_poller(worker_.monitor(),
@@ -156,7 +153,6 @@ bool BlkQueue::look(std::uint64_t now_ns) {
     look_ns_ = ended_ns_ = now_ns;
     if (pass()) {
         found_last_ns_ = now_ns;
-        return true;
     }
     const bool keen = !held_ && now_ns - found_last_ns_ < window_.ns();
     return keen || !sleep();
@@ -238,6 +234,7 @@ bool BlkQueue::take_some() {
 void BlkQueue::publish() {
     if (std::exchange(unpublished_, false)) {
         meter_.batch(running_->publish());
+        worker_.served(meter_.take_recent());
     }
 }
 
