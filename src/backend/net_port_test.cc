@@ -296,7 +296,8 @@ TEST_F(NetPortTest, FramesCrossATapBothWays) {
     if (!taps) {
         GTEST_SKIP() << taps.error().message;
     }
-    const auto port = *make_tap_port(TapQueue(std::move(taps->front())), *loop_, monitor_);
+    const auto port = *make_tap_port(
+        *TapQueue::create(std::make_shared<TapQueues>(std::move(*taps)), 0), *loop_, monitor_);
     Card card(*port);
     EXPECT_TRUE(port->offloads().checksum);
     // The host's own IPv6 greets whoever is on the wire (RFC 4861); it takes what we send.

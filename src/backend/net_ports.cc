@@ -16,8 +16,10 @@ base::Result<std::unique_ptr<NetPort>> open_port(const NetOptions& options,
     switch (options.kind) {
         case NetKind::user:
             return open_slirp_port(options.slirp, loop, monitor);
-        case NetKind::tap:
-            return make_tap_port(TapQueue(tap, number), loop, monitor);
+        case NetKind::tap: {
+            CUPULE_TRY_ASSIGN(TapQueue queue, TapQueue::create(tap, number));
+            return make_tap_port(std::move(queue), loop, monitor);
+        }
         case NetKind::unix_server:
             return open_hub_server(options.name, loop, monitor);
         case NetKind::unix_client:

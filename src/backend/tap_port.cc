@@ -94,17 +94,16 @@ base::Result<void> bind_queue(int queue, const std::string& name, bool several) 
     return {};
 }
 
-void switch_on(const std::string& name) {
+base::Result<void> switch_on(const std::string& name) {
     const base::FileDescriptor any(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     ifreq request = request_for(name);
-    if (!any || ioctl(any.get(), SIOCGIFFLAGS, &request) < 0) {
-        return;
-    }
+    bool done = any && ioctl(any.get(), SIOCGIFFLAGS, &request) == 0;
     request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
-    if (ioctl(any.get(), SIOCSIFFLAGS, &request) < 0) {
-        base::log_warning("the tap '{}' cannot be switched on: {}; use: ip link set {} up", name,
-                          base::errno_text(errno), name);
+    done = done && ioctl(any.get(), SIOCSIFFLAGS, &request) == 0;
+    if (!done) {
+        return base::fail_errno(errno, "the new tap '{}' cannot be switched on", name);
     }
+    return {};
 }
 
 class TapPort : public NetPort {
@@ -201,16 +200,17 @@ class TapPort : public NetPort {
 
 }  // namespace
 
-TapQueue::TapQueue(base::FileDescriptor queue)
-    : TapQueue(std::make_shared<TapQueues>(std::move(queue)), 0) {}
-
-TapQueue::TapQueue(std::shared_ptr<TapQueues> queues, std::size_t number)
-    : queues_(std::move(queues)), number_(number) {
+base::Result<TapQueue> TapQueue::create(std::shared_ptr<TapQueues> queues, std::size_t number) {
+    TapQueue queue(std::move(queues), number);
     // A kernel before 6.2 refuses USO.
-    NetOffloads with_uso = offloads_;
+    NetOffloads with_uso = queue.offloads_;
     with_uso.uso = true;
-    offloads_.uso = ioctl(fd(), TUNSETOFFLOAD, to_tun(with_uso)) == 0;
-    set_receive_offloads({});
+    queue.offloads_.uso = ioctl(queue.fd(), TUNSETOFFLOAD, to_tun(with_uso)) == 0;
+    // What the kernel left undone would reach a guest that never asked for it.
+    if (ioctl(queue.fd(), TUNSETOFFLOAD, 0) < 0) {
+        return base::fail_errno(errno, "the tap's offloads cannot be switched off");
+    }
+    return queue;
 }
 
 base::Result<void> TapQueue::set_header_bytes(std::size_t bytes) {
@@ -242,7 +242,7 @@ base::Result<std::vector<base::FileDescriptor>> open_tap(const std::string& name
         result.push_back(std::move(*queue));
     }
     if (fresh) {
-        switch_on(name);
+        CUPULE_TRY(switch_on(name));
     }
     return result;
 }

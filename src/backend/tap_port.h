@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/net_port.h"
@@ -27,9 +28,8 @@ std::optional<std::array<std::uint8_t, 6>> macvtap_address(const std::string& na
 /// A queue of a tap: what does not move frames. Any thread, one at a time.
 class TapQueue {
   public:
-    /// The only one of its tap, or one of several.
-    explicit TapQueue(base::FileDescriptor queue);
-    TapQueue(std::shared_ptr<TapQueues> queues, std::size_t number);
+    /// Asks the kernel what it can do, and has it leave nothing to the guest yet.
+    static base::Result<TapQueue> create(std::shared_ptr<TapQueues> queues, std::size_t number);
 
     int fd() const { return queues_->fd(number_); }
     /// What the kernel takes and gives, as NetPort has it.
@@ -46,6 +46,9 @@ class TapQueue {
     bool steer(const ReceiveSteering* rules) { return queues_->steer(rules); }
 
   private:
+    TapQueue(std::shared_ptr<TapQueues> queues, std::size_t number)
+        : queues_(std::move(queues)), number_(number) {}
+
     std::shared_ptr<TapQueues> queues_;
     std::size_t number_;
     NetOffloads offloads_{

@@ -13,17 +13,6 @@
 #include "base/log.h"
 
 namespace cupule::backend {
-namespace {
-
-std::vector<base::FileDescriptor> list_of(base::FileDescriptor only) {
-    std::vector<base::FileDescriptor> list;
-    list.push_back(std::move(only));
-    return list;
-}
-
-}  // namespace
-
-TapQueues::TapQueues(base::FileDescriptor only) : TapQueues(list_of(std::move(only))) {}
 
 TapQueues::TapQueues(std::vector<base::FileDescriptor> queues) : queues_(std::move(queues)) {
     const event::MutexLock lock(mutex_);

@@ -18,7 +18,6 @@ class TapQueues {
     /// As they were opened, all attached. Tries whether the kernel takes a rule of ours; a single
     /// queue needs none.
     explicit TapQueues(std::vector<base::FileDescriptor> queues);
-    explicit TapQueues(base::FileDescriptor only);
     /// A tap that stays goes back to the kernel's rule.
     ~TapQueues();
     TapQueues(const TapQueues&) = delete;

@@ -74,7 +74,11 @@ class SocketStream : public HostStream {
     void accepted(std::uint32_t port) override {
         std::string text = fmt::format("OK {}\n", port);
         const iovec all{.iov_base = text.data(), .iov_len = text.size()};
-        write({&all, 1});  // the first bytes there are: they find room, or nobody wants them
+        // The first bytes there are find room, or nobody wants them. Where the host has none all
+        // the same, the caller reads an end instead of a word that is cut.
+        if (write({&all, 1}).bytes != text.size()) {
+            shutdown(socket_.get(), SHUT_RDWR);
+        }
     }
 
   private:
@@ -191,10 +195,15 @@ class UnixStreams : public StreamHost {
         if (seen < 0 && (errno == EAGAIN || errno == EINTR)) {
             return;
         }
-        const std::string_view text(bytes.data(), static_cast<std::size_t>(std::max(seen, 0L)));
-        const std::size_t end = text.find('\n');
-        const std::size_t taken = end == text.npos ? text.size() : end + 1;
-        recv(fd, bytes.data(), taken, MSG_DONTWAIT);
+        std::string_view text(bytes.data(), static_cast<std::size_t>(std::max(seen, 0L)));
+        std::size_t end = text.find('\n');
+        const std::size_t wanted = end == text.npos ? text.size() : end + 1;
+        const ssize_t taken = recv(fd, bytes.data(), wanted, MSG_DONTWAIT);
+        if (taken < 0 && (errno == EAGAIN || errno == EINTR)) {
+            return;
+        }
+        text = text.substr(0, static_cast<std::size_t>(std::max(taken, 0L)));
+        end = text.find('\n');
         caller->line += text.substr(0, std::min(end, text.size()));
         if (end != text.npos) {
             answer(caller);

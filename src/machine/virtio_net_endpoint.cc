@@ -28,7 +28,9 @@ class VhostNetEndpoint : public VirtioEndpoint {
 
     base::Result<void> open(const backend::NetOptions& options, const memory::GuestMemory& memory) {
         CUPULE_TRY_ASSIGN(auto queues, backend::open_tap(options.name, 1));
-        tap = std::make_unique<backend::TapQueue>(std::move(queues.front()));
+        auto shared = std::make_shared<backend::TapQueues>(std::move(queues));
+        CUPULE_TRY_ASSIGN(auto queue, backend::TapQueue::create(std::move(shared), 0));
+        tap = std::make_unique<backend::TapQueue>(std::move(queue));
         CUPULE_TRY_ASSIGN(kernel, virtio::VhostKernel::open("/dev/vhost-net", memory));
         return {};
     }

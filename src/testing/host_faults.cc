@@ -514,6 +514,9 @@ ssize_t __wrap_pwritev64(int fd, const iovec* vector, int count, off64_t at) {
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f);
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f) {
+    if (number == SYS_bpf) {
+        return plain("bpf", controls, [&] { return __real_syscall(number, a, b, c, d, e, f); });
+    }
     if (number != SYS_preadv2) {
         return __real_syscall(number, a, b, c, d, e, f);
     }

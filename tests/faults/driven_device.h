@@ -94,7 +94,7 @@ class DrivenDevice {
   private:
     const std::uint16_t queues_;
     VirtioPciBench bench_;
-    std::array<std::optional<VirtioDriver>, 4> drivers_{};
+    std::array<std::optional<VirtioDriver>, 8> drivers_{};
 };
 
 }  // namespace cupule::testing

@@ -1,7 +1,10 @@
-// Any bytes as headers, frames and control commands of a network card with two pairs of queues, and
-// as frames that come from outside. The chains themselves are sound: fuzz_virtqueue has the others.
+// Any bytes as headers, frames and control commands (steering rules among them) of a network card
+// with two pairs of queues, modern or legacy, and as frames that come from outside. The chains
+// themselves are sound: fuzz_virtqueue has the others.
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <vector>
 
 #include "device/network/virtio_net.h"
@@ -26,6 +29,15 @@ class CheckingPort : public testing::FakeNetPort {
         }
         return result;
     }
+    bool steer(const backend::ReceiveSteering* now) override {
+        if (now != nullptr) {
+            const auto known = [](std::uint16_t pair) { return pair < 2; };
+            CUPULE_ASSERT(std::has_single_bit(now->table.size()) && now->table.size() <= 128);
+            CUPULE_ASSERT(std::ranges::all_of(now->table, known) && known(now->unclassified));
+            CUPULE_ASSERT((now->hash_types & ~backend::hash_type::all) == 0);
+        }
+        return FakeNetPort::steer(now);
+    }
 };
 
 struct Card {
@@ -37,11 +49,13 @@ struct Card {
         std::vector<device::NetPairPowers> pairs;
         for (CheckingPort& port : ports) {
             port.can = {.checksum = true, .tso4 = true, .tso6 = true, .tso_ecn = true, .uso = true};
+            port.steers = true;
             pairs.push_back({.port = port, .worker = *worker});
         }
         const device::VirtioNetSpec spec{.mac = {2, 0, 0, 0, 0, 1}, .mtu = 1500};
         fuzzer = std::make_unique<fuzz::RequestFuzzer>(
-            std::make_unique<device::VirtioNet>(spec, pairs), *worker, std::uint16_t{5});
+            std::make_unique<device::VirtioNet>(spec, pairs), *worker, std::uint16_t{5},
+            virtio::PciTransportModel::transitional);
     }
 
     void outside(fuzz::Input& input) {

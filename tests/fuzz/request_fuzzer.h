@@ -18,9 +18,15 @@ namespace cupule::fuzz {
 class RequestFuzzer {
   public:
     /// `queues`: how many the driver enables, from 0. All outlives the fuzzer.
+    /// A transitional device is also driven without VERSION_1, as the input chooses.
     RequestFuzzer(std::unique_ptr<virtio::Device> device, event::Worker& worker,
-                  std::uint16_t queues)
-        : bench_(std::move(device)), worker_(worker), queues_(queues), offered_(bench_.offered()) {}
+                  std::uint16_t queues,
+                  virtio::PciTransportModel model = virtio::PciTransportModel::modern)
+        : bench_(std::move(device), nullptr, false, model),
+          worker_(worker),
+          queues_(queues),
+          may_be_legacy_(model == virtio::PciTransportModel::transitional),
+          offered_(bench_.offered()) {}
 
     /// `outside` lets something happen at the host, on the worker.
     void run(Input& input, const std::function<void(Input&)>& outside) {
@@ -54,6 +60,9 @@ class RequestFuzzer {
         const std::uint64_t own = base::mask(24) | ~base::mask(50);
         const std::uint64_t rings = (choice & feature::ring_packed) | (choice & feature::in_order);
         std::uint64_t features = (offered_ & own & choice) | feature::version_1 | rings;
+        if (may_be_legacy_ && (choice & feature::version_1) == 0) {
+            features = offered_ & base::mask(24) & choice;
+        }
         if (!bench_.negotiate(features)) {
             features = (offered_ & own) | feature::version_1;
             CUPULE_ASSERT(bench_.negotiate(features));
@@ -114,6 +123,7 @@ class RequestFuzzer {
     testing::VirtioPciBench bench_;
     event::Worker& worker_;
     const std::uint16_t queues_;
+    const bool may_be_legacy_;
     const std::uint64_t offered_;
     std::uint64_t next_ = 0;
     std::map<std::uint16_t, std::unique_ptr<testing::VirtioDriver>> drivers_;
