@@ -41,7 +41,10 @@ const char* to_text(BlockOperation operation) {
 }  // namespace
 
 BlkQueue::BlkQueue(event::Worker& worker, const BlkDisk& disk)
-    : worker_(worker), disk_(disk), window_(disk.poll_ns_max) {}
+    : worker_(worker),
+      disk_(disk),
+      driver_window_(disk.poll_ns_max),
+      disk_window_(disk.poll_ns_max) {}
 
 BlkQueue::~BlkQueue() {
     static_cast<void>(stop());
@@ -78,14 +81,15 @@ base::Result<void> BlkQueue::start_here(virtio::RunningQueue queue, virtio::Devi
     CUPULE_TRY_ASSIGN(kick_watch_, worker_.loop().watch(queue.kick_fd, EPOLLIN | EPOLLET,
                                                         worker_.monitor(), [this](std::uint32_t) {
                                                             meter_.kick();
-                                                            wake();
+                                                            wake(&driver_window_);
                                                         }));
     if (store_queue_ && store_queue_->event_fd() >= 0) {
-        CUPULE_TRY_ASSIGN(done_watch_, worker_.loop().watch(store_queue_->event_fd(),
-                                                            EPOLLIN | EPOLLET, worker_.monitor(),
-                                                            [this](std::uint32_t) { wake(); }));
+        CUPULE_TRY_ASSIGN(done_watch_,
+                          worker_.loop().watch(store_queue_->event_fd(), EPOLLIN | EPOLLET,
+                                               worker_.monitor(),
+                                               [this](std::uint32_t) { wake(&disk_window_); }));
     }
-    limit_timer_ = worker_.loop().make_timer(worker_.monitor(), [this] { wake(); });
+    limit_timer_ = worker_.loop().make_timer(worker_.monitor(), [this] { wake(nullptr); });
     poller_ = worker_.loop().make_poller(worker_.monitor(),
                                          [this](std::uint64_t now_ns) { return look(now_ns); });
     slots_.resize(depth);
@@ -132,14 +136,14 @@ void BlkQueue::let_go() {
     events_ = nullptr;
 }
 
-/// Something may have happened.
-void BlkQueue::wake() {
+/// Something may have happened; `window` is of those who did it.
+void BlkQueue::wake(event::PollWindow* window) {
     if (!std::exchange(asleep_, false)) {
         return;  // a look will find it
     }
     found_last_ns_ = now_ns();
-    if (disk_.poll_ns_max != 0 && asleep_since_ns_ != 0) {
-        window_.slept(found_last_ns_ - asleep_since_ns_);
+    if (window != nullptr && asleep_since_ns_ != 0) {
+        window->slept(found_last_ns_ - asleep_since_ns_);
     }
     if (store_queue_) {
         store_queue_->disarm();
@@ -154,7 +158,9 @@ bool BlkQueue::look(std::uint64_t now_ns) {
     if (pass()) {
         found_last_ns_ = now_ns;
     }
-    const bool keen = !held_ && now_ns - found_last_ns_ < window_.ns();
+    const bool at_work = free_.size() != slots_.size();
+    const std::uint64_t window_ns = std::max(driver_window_.ns(), at_work ? disk_window_.ns() : 0);
+    const bool keen = !held_ && now_ns - found_last_ns_ < window_ns;
     return keen || !sleep();
 }
 
@@ -203,21 +209,17 @@ bool BlkQueue::pass() {
         submit_held();
     }
     bool found = false;
-    for (unsigned taken = 0; taken < batch_max && take_some(); taken += part_max) {
-        found = true;
-        if (store_queue_) {
+    bool more = true;
+    for (unsigned taken = 0; more; taken += part_max) {
+        more = taken < batch_max && take_some();
+        if (store_queue_ && free_.size() != slots_.size()) {
             store_queue_->kick();
-            if (finish_ended()) {  // there and then
+            if (finish_ended()) {
                 running_->queue.show();
+                more = true;
             }
         }
-    }
-    if (store_queue_ && free_.size() != slots_.size()) {
-        store_queue_->kick();
-        while (finish_ended()) {
-            found = true;
-            store_queue_->kick();
-        }
+        found |= more;
     }
     publish();
     return found;

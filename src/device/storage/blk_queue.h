@@ -84,7 +84,7 @@ class BlkQueue {
     base::Result<void> start_here(virtio::RunningQueue queue, virtio::DeviceEvents& events);
     std::optional<virtio::RunningQueue> stop_here();
     void let_go();
-    void wake();
+    void wake(event::PollWindow* window);
     bool look(std::uint64_t now_ns);
     bool sleep();
     bool pass();
@@ -128,7 +128,9 @@ class BlkQueue {
     bool asleep_ = true;
     bool broken_told_ = false;
     bool failure_told_ = false;
-    event::PollWindow window_;
+    /// Two, as a disk that is slow says nothing about how soon the driver answers.
+    event::PollWindow driver_window_;
+    event::PollWindow disk_window_;
     std::uint64_t asleep_since_ns_ = 0;
     std::uint64_t found_last_ns_ = 0;
     /// When the look under way began, and when what it hands back ended: requests' times.
