@@ -1,6 +1,8 @@
 #include "backend/loop_port.h"
 
 #include <algorithm>
+#include <bit>
+#include <memory>
 #include <vector>
 
 #include "memory/guest_copy.h"
@@ -11,7 +13,7 @@ namespace {
 class LoopPort : public NetPort {
   public:
     LoopPort(event::EventLoop& loop, event::Monitor& monitor)
-        : frames_(loop_frames_max), news_(loop.make_poller(monitor, [this](std::uint64_t) {
+        : news_(loop.make_poller(monitor, [this](std::uint64_t) {
               tell();
               return false;
           })) {}
@@ -19,10 +21,9 @@ class LoopPort : public NetPort {
     bool link_up() const override { return true; }
 
     Sent send(std::span<const iovec> frame) override {
-        if (end_ - first_ == frames_.size()) {
+        if (end_ - first_ == loop_frames_max) {
             return Sent::done;  // lost
         }
-        std::vector<std::byte>& place = frames_[end_ % frames_.size()];
         std::size_t bytes = 0;
         for (const iovec& part : frame) {
             bytes += part.iov_len;
@@ -30,12 +31,12 @@ class LoopPort : public NetPort {
         if (bytes > net_frame_bytes_max) {
             return Sent::done;
         }
-        place.resize(bytes);
-        std::span<std::byte> left(place);
+        Frame& place = frames_[end_ % loop_frames_max];
+        place.set_size(bytes);
+        std::byte* to = place.data.get();
         for (const iovec& part : frame) {
-            memory::copy_from_guest(left.first(part.iov_len),
-                                    static_cast<std::byte*>(part.iov_base));
-            left = left.subspan(part.iov_len);
+            memory::copy_from_guest({to, part.iov_len}, static_cast<std::byte*>(part.iov_base));
+            to += part.iov_len;
         }
         ++end_;
         return Sent::done;
@@ -46,13 +47,17 @@ class LoopPort : public NetPort {
         if (first_ == end_) {
             return 0;
         }
-        const std::span<const std::byte> frame(frames_[first_++ % frames_.size()]);
+        const Frame& place = frames_[first_++ % loop_frames_max];
+        const std::span<const std::byte> frame(place.data.get(), place.size);
         std::size_t done = 0;
         for (const iovec& part : to) {
             const std::size_t count = std::min(part.iov_len, frame.size() - done);
             memory::copy_to_guest(static_cast<std::byte*>(part.iov_base),
                                   frame.subspan(done, count));
             done += count;
+        }
+        if (first_ == end_) {
+            first_ = end_ = 0;  // what comes next finds memory that is still in the cache
         }
         return done;
     }
@@ -80,8 +85,23 @@ class LoopPort : public NetPort {
         }
     }
 
-    /// Each keeps its memory; those from `first_` to `end_`, modulo their number, are on the wire.
-    std::vector<std::vector<std::byte>> frames_;
+    /// Keeps its memory.
+    struct Frame {
+        std::unique_ptr<std::byte[]> data;
+        std::size_t size = 0;
+        std::size_t capacity = 0;
+
+        void set_size(std::size_t bytes) {
+            if (bytes > capacity) {
+                capacity = std::bit_ceil(bytes);
+                data = std::make_unique_for_overwrite<std::byte[]>(capacity);
+            }
+            size = bytes;
+        }
+    };
+
+    /// Those from `first_` to `end_`, modulo their number, are on the wire.
+    std::vector<Frame> frames_ = std::vector<Frame>(loop_frames_max);
     std::size_t first_ = 0;
     std::size_t end_ = 0;
     NetPortEvents* events_ = nullptr;

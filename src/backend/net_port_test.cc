@@ -225,6 +225,28 @@ TEST_F(NetPortTest, WhatALoopIsSentComesBackInOrderAndWhatItCannotHoldIsLost) {
     port.reset();
 }
 
+TEST_F(NetPortTest, ALoopThatRanEmptyGivesFramesOfOtherLengthsBackWhole) {
+    std::unique_ptr<NetPort> port;
+    {
+        event::MutexLock lock(monitor_);
+        port = make_loop_port(*loop_, monitor_);
+    }
+    std::optional<Card> card(std::in_place, *port);
+    std::vector<Frame> sent;
+    for (const std::size_t bytes : {60U, 9000U, 1514U, 61U, 60'000U, 100U}) {
+        for (std::uint8_t i = 0; i < 3; ++i) {
+            sent.emplace_back(bytes + i, static_cast<std::uint8_t>(bytes + i));
+            event::MutexLock lock(monitor_);
+            card->send(sent.back());
+        }
+        ASSERT_TRUE(until([&] { return card->frames.size() == sent.size(); }));
+    }
+    EXPECT_EQ(card->frames, sent);
+    event::MutexLock lock(monitor_);
+    card.reset();
+    port.reset();
+}
+
 TEST_F(NetPortTest, TheUserNetworksRouterAnswersArp) {
     const auto port = *open_slirp_port({}, *loop_, monitor_);
     {

@@ -2,27 +2,10 @@
 
 #include <algorithm>
 
-#include "base/bits.h"
 #include "memory/guest_copy.h"
 
 namespace cupule::virtio {
 namespace {
-
-/// 2.7.5.2: no chain longer than 2^32 bytes in total.
-constexpr std::uint64_t chain_bytes_max = std::uint64_t{1} << 32;
-
-/// The longest part of [address, address + size) that starts at its start and lies in one piece of
-/// RAM. Empty when RAM does not hold `address`. Cannot wrap: a piece ends below 2^64.
-std::span<std::byte> ram_prefix(const memory::GuestMemory& memory, std::uint64_t address,
-                                std::uint64_t size) {
-    for (const memory::RamRegion& region : memory.regions()) {
-        const std::uint64_t offset = base::wrapping_sub(address, region.base.value);
-        if (offset < region.size) {
-            return {region.host + offset, std::min(size, region.size - offset)};
-        }
-    }
-    return {};
-}
 
 /// One descriptor of a table that may lie at any address (2.7.5.3 asks for no alignment).
 template <class Descriptor>
@@ -34,45 +17,6 @@ Descriptor copy_descriptor(std::span<std::byte> table, std::uint32_t index) {
 }
 
 }  // namespace
-
-QueueFault ChainBuilder::add(std::uint64_t address, std::uint32_t length, bool writable) {
-    if (length == 0) {
-        return QueueFault::zero_length;
-    }
-    if (!writable && slot_.writable_count > 0) {
-        return QueueFault::readable_after_writable;
-    }
-    (writable ? slot_.writable_bytes : slot_.readable_bytes) += length;
-    if (slot_.readable_bytes + slot_.writable_bytes > chain_bytes_max) {
-        return QueueFault::too_many_bytes;
-    }
-    std::uint64_t left = length;
-    while (left > 0) {
-        const std::span<std::byte> part = ram_prefix(memory_, address, left);
-        if (part.empty()) {
-            return QueueFault::buffer_outside_ram;
-        }
-        if (const QueueFault fault = add_segment(part, writable); fault != QueueFault::none) {
-            return fault;
-        }
-        address += part.size();
-        left -= part.size();
-    }
-    return QueueFault::none;
-}
-
-QueueFault ChainBuilder::add_segment(std::span<std::byte> part, bool writable) {
-    const std::uint32_t count = std::uint32_t{slot_.readable_count} + slot_.writable_count;
-    if (count == segments_max_) {
-        return QueueFault::too_many_segments;
-    }
-    if (count == slot_.capacity) {
-        grow();
-    }
-    slot_.segments[count] = {.iov_base = part.data(), .iov_len = part.size()};
-    ++(writable ? slot_.writable_count : slot_.readable_count);
-    return QueueFault::none;
-}
 
 void ChainBuilder::grow() {
     // Bounded by segments_max: doubling starts at 4 and the count is checked before.

@@ -1,7 +1,11 @@
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
+#include "base/bits.h"
 #include "memory/guest_memory.h"
 #include "virtio/descriptor_chain.h"
 #include "virtio/ring_layout.h"
@@ -39,13 +43,71 @@ class ChainBuilder {
 
   private:
     QueueFault check_table(std::uint16_t flags, std::uint32_t length) const;
+    /// The longest part of [address, address + size) that starts at its start and lies in one piece
+    /// of RAM. Empty when RAM does not hold `address`. Cannot wrap: a piece ends below 2^64.
+    std::span<std::byte> ram_prefix(std::uint64_t address, std::uint64_t size) const;
     QueueFault add_segment(std::span<std::byte> part, bool writable);
     void grow();
+
+    /// 2.7.5.2: no chain longer than 2^32 bytes in total.
+    static constexpr std::uint64_t chain_bytes_max = std::uint64_t{1} << 32;
 
     const memory::GuestMemory& memory_;
     ChainSlot& slot_;
     std::uint16_t segments_max_;
     bool indirect_;
 };
+
+// What each buffer goes through, where the rings can see it.
+
+inline QueueFault ChainBuilder::add(std::uint64_t address, std::uint32_t length, bool writable) {
+    if (length == 0) {
+        return QueueFault::zero_length;
+    }
+    if (!writable && slot_.writable_count > 0) {
+        return QueueFault::readable_after_writable;
+    }
+    (writable ? slot_.writable_bytes : slot_.readable_bytes) += length;
+    if (slot_.readable_bytes + slot_.writable_bytes > chain_bytes_max) {
+        return QueueFault::too_many_bytes;
+    }
+    std::uint64_t left = length;
+    while (left > 0) {
+        const std::span<std::byte> part = ram_prefix(address, left);
+        if (part.empty()) {
+            return QueueFault::buffer_outside_ram;
+        }
+        if (const QueueFault fault = add_segment(part, writable); fault != QueueFault::none) {
+            return fault;
+        }
+        address += part.size();
+        left -= part.size();
+    }
+    return QueueFault::none;
+}
+
+inline std::span<std::byte> ChainBuilder::ram_prefix(std::uint64_t address,
+                                                     std::uint64_t size) const {
+    for (const memory::RamRegion& region : memory_.regions()) {
+        const std::uint64_t offset = base::wrapping_sub(address, region.base.value);
+        if (offset < region.size) {
+            return {region.host + offset, std::min(size, region.size - offset)};
+        }
+    }
+    return {};
+}
+
+inline QueueFault ChainBuilder::add_segment(std::span<std::byte> part, bool writable) {
+    const std::uint32_t count = std::uint32_t{slot_.readable_count} + slot_.writable_count;
+    if (count == segments_max_) {
+        return QueueFault::too_many_segments;
+    }
+    if (count == slot_.capacity) {
+        grow();
+    }
+    slot_.segments[count] = {.iov_base = part.data(), .iov_len = part.size()};
+    ++(writable ? slot_.writable_count : slot_.readable_count);
+    return QueueFault::none;
+}
 
 }  // namespace cupule::virtio

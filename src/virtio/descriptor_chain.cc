@@ -42,43 +42,6 @@ void ChainPool::orphan() {
     }
 }
 
-std::span<std::byte> ChainCursor::next_piece(std::uint64_t bytes) {
-    if (segments_.empty() || bytes == 0) {
-        return {};
-    }
-    const iovec& segment = segments_.front();
-    const std::uint64_t size = std::min<std::uint64_t>(bytes, segment.iov_len - offset_);
-    std::byte* const data = static_cast<std::byte*>(segment.iov_base) + offset_;
-    offset_ += size;
-    remaining_ -= size;
-    if (offset_ == segment.iov_len) {
-        segments_ = segments_.subspan(1);
-        offset_ = 0;
-    }
-    return {data, size};
-}
-
-bool ChainCursor::skip(std::uint64_t bytes) {
-    if (bytes > remaining_) {
-        return false;
-    }
-    while (bytes > 0) {
-        bytes -= next_piece(bytes).size();
-    }
-    return true;
-}
-
-std::uint32_t ChainCursor::take(std::uint64_t bytes, std::span<iovec> out) {
-    bytes = std::min(bytes, remaining_);
-    std::uint32_t count = 0;
-    while (bytes > 0 && count < out.size()) {
-        const std::span<std::byte> piece = next_piece(bytes);
-        out[count++] = {.iov_base = piece.data(), .iov_len = piece.size()};
-        bytes -= piece.size();
-    }
-    return count;
-}
-
 std::size_t ChainReader::read(std::span<std::byte> to) {
     std::size_t done = 0;
     while (done < to.size() && remaining() > 0) {

@@ -2,6 +2,7 @@
 
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "memory/guest_copy.h"
 #include "virtio/queue_fault.h"
 
 // Debug builds and those under a sanitizer: what tests run in.
@@ -91,6 +93,9 @@ class Chain {
     std::uint64_t writable_bytes() const { return slot_->writable_bytes; }
     /// Head index or buffer id: for logs and for the in-flight records of vhost-user.
     std::uint16_t id() const { return slot_->id; }
+
+    /// Has the processor fetch the start of the first buffer, which is about to be read.
+    void prefetch() const { __builtin_prefetch(slot_->segments[0].iov_base); }
 
     /// Ends the chain without telling the driver: only right once the driver has reset the queue or
     /// the device, which takes all buffers back.
@@ -180,12 +185,57 @@ class ChainCursor {
         : segments_(segments), remaining_(bytes) {}
     /// The longest piece at the cursor, at most `bytes` long, and moves past it. Empty at the end.
     std::span<std::byte> next_piece(std::uint64_t bytes);
+    /// The next `bytes`, at least one, and moves past them; nullptr, and nothing is passed, where
+    /// they are not all in one buffer.
+    std::byte* whole_piece(std::uint64_t bytes) {
+        if (segments_.empty() || segments_.front().iov_len - offset_ < bytes) {
+            return nullptr;
+        }
+        return next_piece(bytes).data();
+    }
 
   private:
     std::span<const iovec> segments_;
     std::uint64_t offset_ = 0;
     std::uint64_t remaining_ = 0;
 };
+
+inline std::span<std::byte> ChainCursor::next_piece(std::uint64_t bytes) {
+    if (segments_.empty() || bytes == 0) {
+        return {};
+    }
+    const iovec& segment = segments_.front();
+    const std::uint64_t size = std::min<std::uint64_t>(bytes, segment.iov_len - offset_);
+    std::byte* const data = static_cast<std::byte*>(segment.iov_base) + offset_;
+    offset_ += size;
+    remaining_ -= size;
+    if (offset_ == segment.iov_len) {
+        segments_ = segments_.subspan(1);
+        offset_ = 0;
+    }
+    return {data, size};
+}
+
+inline bool ChainCursor::skip(std::uint64_t bytes) {
+    if (bytes > remaining_) {
+        return false;
+    }
+    while (bytes > 0) {
+        bytes -= next_piece(bytes).size();
+    }
+    return true;
+}
+
+inline std::uint32_t ChainCursor::take(std::uint64_t bytes, std::span<iovec> out) {
+    bytes = std::min(bytes, remaining_);
+    std::uint32_t count = 0;
+    while (bytes > 0 && count < out.size()) {
+        const std::span<std::byte> piece = next_piece(bytes);
+        out[count++] = {.iov_base = piece.data(), .iov_len = piece.size()};
+        bytes -= piece.size();
+    }
+    return count;
+}
 
 /// Copies out of the readable half.
 class ChainReader : public ChainCursor {
@@ -196,15 +246,25 @@ class ChainReader : public ChainCursor {
     /// Copies up to to.size() bytes; returns how many there were.
     std::size_t read(std::span<std::byte> to);
 
-    /// A little-endian value, read once; std::nullopt (and nothing is passed) when it is cut short.
+    /// Reads a little-endian value, once. False, and nothing is passed, when it is cut short.
+    template <class T>
+    requires std::is_trivially_copyable_v<T>
+    bool value(T& to) {
+        if (remaining() < sizeof(T)) {
+            return false;
+        }
+        const auto bytes = std::as_writable_bytes(std::span(&to, 1));
+        if (std::byte* const from = whole_piece(sizeof(T)); from != nullptr) {
+            memory::copy_from_guest(bytes, from);
+        } else {
+            read(bytes);
+        }
+        return true;
+    }
     template <class T>
     requires std::is_trivially_copyable_v<T> std::optional<T> value() {
         T copy;
-        if (remaining() < sizeof(T)) {
-            return std::nullopt;
-        }
-        read(std::as_writable_bytes(std::span(&copy, 1)));
-        return copy;
+        return value(copy) ? std::optional<T>(copy) : std::nullopt;
     }
 };
 
@@ -224,7 +284,12 @@ class ChainWriter : public ChainCursor {
         if (remaining() < sizeof(T)) {
             return false;
         }
-        write(std::as_bytes(std::span(&from, 1)));
+        const auto bytes = std::as_bytes(std::span(&from, 1));
+        if (std::byte* const to = whole_piece(sizeof(T)); to != nullptr) {
+            memory::copy_to_guest(to, bytes);
+        } else {
+            write(bytes);
+        }
         return true;
     }
 

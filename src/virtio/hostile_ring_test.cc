@@ -159,6 +159,23 @@ TEST_P(HostileRing, Class3_ADescriptorChangedAfterItWasTakenChangesNothing) {
     EXPECT_TRUE(queue_->complete(std::move(chain), 64));
 }
 
+TEST_P(HostileRing, Class4_AHeadOutOfRangeAheadBreaksTheQueueOnlyWhenItIsReached) {
+    if (packed()) {
+        GTEST_SKIP() << "a packed ring has no heads";
+    }
+    write_descriptor(driver_->geometry().descriptor_area, {.length = 32});
+    make_available(0);
+    make_available(queue_size);
+    make_available(0xFFFF);
+    Chain chain = queue_->pop();
+    ASSERT_TRUE(chain);
+    EXPECT_EQ(chain.readable_bytes(), 32U);
+    EXPECT_FALSE(queue_->broken());
+    EXPECT_FALSE(queue_->pop());
+    EXPECT_EQ(queue_->fault(), QueueFault::head_out_of_range);
+    EXPECT_TRUE(queue_->complete(std::move(chain), 0));
+}
+
 TEST_P(HostileRing, Class4_BuffersAtTheEdgesOfRamAreTakenOnlyWhenWhollyInside) {
     const auto fault = [this](std::uint64_t address, std::uint32_t length) {
         return fault_of({{.address = address, .length = length}});

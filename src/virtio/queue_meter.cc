@@ -51,14 +51,6 @@ std::string QueueReport::to_text() const {
     return text;
 }
 
-void QueueMeter::request(std::uint64_t bytes, bool failed) {
-    add(requests_, 1);
-    add(bytes_, bytes);
-    if (failed) {
-        add(errors_, 1);
-    }
-}
-
 void QueueMeter::request(std::uint64_t bytes, bool failed, std::uint64_t latency_ns) {
     request(bytes, failed);
     const auto width = static_cast<unsigned>(std::bit_width(latency_ns | 1)) - 1;

@@ -48,7 +48,13 @@ class QueueMeter {
     void batch(bool interrupted) { add(interrupted ? interrupts_ : suppressed_, 1); }
     void request(std::uint64_t bytes, bool failed, std::uint64_t latency_ns);
     /// One whose time means nothing, as a frame's.
-    void request(std::uint64_t bytes, bool failed);
+    void request(std::uint64_t bytes, bool failed) {
+        add(requests_, 1);
+        add(bytes_, bytes);
+        if (failed) {
+            add(errors_, 1);
+        }
+    }
 
     QueueReport report(std::uint16_t index) const;
     /// Requests since the writer, who alone may ask, asked last.

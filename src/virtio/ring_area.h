@@ -37,6 +37,9 @@ class RingArea {
         static_cast<void>(at<T>(offset).exchange(value, std::memory_order_seq_cst));
     }
 
+    /// Has the processor fetch what is at `offset`.
+    void prefetch(std::uint32_t offset) const { __builtin_prefetch(bytes_.data() + offset); }
+
   private:
     template <class T>
     std::atomic_ref<T> at(std::uint32_t offset) const {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "base/bits.h"
 #include "virtio/chain_builder.h"
 #include "virtio/queue_geometry.h"
 
@@ -54,6 +55,10 @@ class SplitRing {
     std::uint32_t slot(std::uint16_t index) const { return index & (std::uint32_t{size_} - 1); }
     SplitDescriptor load_descriptor(std::uint16_t index) const;
     Availability refresh();
+    void prefetch(std::uint16_t index) const;
+
+    /// Chains between the one that is taken and the one whose descriptor is fetched into the cache.
+    static constexpr std::uint16_t ahead = 8;
 
     RingArea descriptors_;
     RingArea available_;
@@ -66,5 +71,81 @@ class SplitRing {
     std::uint16_t next_used_;
     std::uint16_t published_used_;
 };
+
+// What each chain goes through, where the queue can see it.
+
+inline Availability SplitRing::poll() {
+    if (next_available_ != available_end_) {
+        return Availability::some;
+    }
+    return refresh();
+}
+
+inline SplitDescriptor SplitRing::load_descriptor(std::uint16_t index) const {
+    const std::uint32_t offset = index * descriptor_size;
+    const auto low = descriptors_.load<std::uint64_t>(offset);
+    const auto high = descriptors_.load<std::uint64_t>(offset + 8);
+    return make_descriptor<SplitDescriptor>(low, high);
+}
+
+/// Has the processor fetch the first descriptor of the chain at a place of the available ring. A
+/// hint: the driver may have changed the place by the time the chain is taken.
+inline void SplitRing::prefetch(std::uint16_t index) const {
+    const auto distance = base::wrapping_sub(available_end_, index);
+    if (distance == 0 || distance > size_) {
+        return;
+    }
+    const auto head = available_.load<std::uint16_t>(available_ring::entry(slot(index)));
+    if (head < size_) {
+        descriptors_.prefetch(head * descriptor_size);
+    }
+}
+
+inline QueueFault SplitRing::take(ChainBuilder& builder) {
+    const auto head = available_.load<std::uint16_t>(available_ring::entry(slot(next_available_)));
+    prefetch(static_cast<std::uint16_t>(next_available_ + ahead));
+    const QueueFault fault = take_again(builder, head);
+    if (fault == QueueFault::none) {
+        ++next_available_;
+    }
+    return fault;
+}
+
+inline QueueFault SplitRing::take_again(ChainBuilder& builder, std::uint16_t head) {
+    if (head >= size_) {
+        return QueueFault::head_out_of_range;
+    }
+    std::uint16_t index = head;
+    for (std::uint32_t count = 0; count < size_; ++count) {
+        const SplitDescriptor descriptor = load_descriptor(index);
+        const bool last = (descriptor.flags & descriptor_flag::next) == 0;
+        const bool indirect = (descriptor.flags & descriptor_flag::indirect) != 0;
+        const QueueFault fault =
+            indirect ? builder.add_split_table(descriptor)
+                     : builder.add(descriptor.address, descriptor.length,
+                                   (descriptor.flags & descriptor_flag::write) != 0);
+        if (fault != QueueFault::none) {
+            return fault;
+        }
+        if (last) {
+            builder.slot().id = head;
+            builder.slot().descriptors = 1;
+            return QueueFault::none;
+        }
+        index = descriptor.next;
+        if (index >= size_) {
+            return QueueFault::next_out_of_range;
+        }
+    }
+    return QueueFault::chain_loops;
+}
+
+inline void SplitRing::put_used(std::uint16_t id, std::uint16_t /*descriptors*/,
+                                std::uint32_t written) {
+    const std::uint32_t i = slot(next_used_);
+    used_.store<std::uint32_t>(used_ring::entry_id(i), id);
+    used_.store<std::uint32_t>(used_ring::entry_length(i), written);
+    ++next_used_;
+}
 
 }  // namespace cupule::virtio

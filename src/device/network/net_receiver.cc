@@ -72,9 +72,8 @@ void NetReceiver::run() {
 NetReceiver::Step NetReceiver::move_frame() {
     hold_buffers();
     if (waiting_bytes_ == 0) {
-        if (held_bytes_ + cut_bytes() >= rules_.frame_bytes_max &&
-            list_buffers(rules_.frame_bytes_max)) {
-            return receive_straight();
+        if (const auto list = list_buffers(rules_.frame_bytes_max); !list.empty()) {
+            return receive_straight(list);
         }
         if (held_.empty()) {
             return Step::no_buffer;
@@ -86,12 +85,12 @@ NetReceiver::Step NetReceiver::move_frame() {
             return Step::moved;
         }
     }
-    const bool fits = waiting_bytes_ <= held_bytes_ + cut_bytes();
-    if (fits && list_buffers(waiting_bytes_)) {
-        backend::scatter(std::span(waiting_).first(waiting_bytes_), list_);
+    if (const auto list = list_buffers(waiting_bytes_); !list.empty()) {
+        backend::scatter(std::span(waiting_).first(waiting_bytes_), list);
         deliver(std::exchange(waiting_bytes_, 0));
         return Step::moved;
     }
+    const bool fits = waiting_bytes_ <= held_bytes_ + cut_bytes();
     const bool all_held = held_.size() >= queue_->queue().geometry().size;
     if (fits || all_held || (!rules_.merge && !held_.empty())) {
         meter_.request(0, true);
@@ -101,15 +100,15 @@ NetReceiver::Step NetReceiver::move_frame() {
     return Step::no_buffer;
 }
 
-NetReceiver::Step NetReceiver::receive_straight() {
-    const std::size_t bytes = port_.receive(list_);
+NetReceiver::Step NetReceiver::receive_straight(std::span<const iovec> to) {
+    const std::size_t bytes = port_.receive(to);
     if (bytes <= header_bytes) {
         return Step::no_frame;
     }
     if (filter_) {
         // The guest may change these bytes; then it filters its own frame.
         const auto head =
-            backend::gather(list_, std::min(bytes, header_bytes + NetFilter::head_bytes));
+            backend::gather(to, std::min(bytes, header_bytes + NetFilter::head_bytes));
         if (!passes(head)) {
             return Step::moved;
         }
@@ -153,7 +152,14 @@ void NetReceiver::hold_buffers() {
     }
 }
 
-bool NetReceiver::list_buffers(std::size_t bytes) {
+std::span<const iovec> NetReceiver::list_buffers(std::size_t bytes) {
+    if (held_bytes_ + cut_bytes() < bytes) {
+        return {};
+    }
+    if (cut_bytes() == 0 && held_.front().writable_bytes() >= bytes &&
+        held_.front().writable().size() <= pieces_max) {
+        return held_.front().writable();
+    }
     list_.clear();
     std::size_t listed = 0;
     const auto list = [&](void* base, std::size_t length) {
@@ -163,10 +169,10 @@ bool NetReceiver::list_buffers(std::size_t bytes) {
     for (const virtio::Chain& chain : held_) {
         for (const iovec& piece : chain.writable()) {
             if (listed >= bytes) {
-                return true;
+                return list_;
             }
             if (list_.size() >= pieces_max) {
-                return false;
+                return {};
             }
             auto* base = static_cast<std::uint8_t*>(piece.iov_base);
             std::size_t length = piece.iov_len;
@@ -183,7 +189,7 @@ bool NetReceiver::list_buffers(std::size_t bytes) {
             }
         }
     }
-    return listed >= bytes;
+    return list_;
 }
 
 void NetReceiver::deliver(std::size_t bytes) {
@@ -204,14 +210,18 @@ void NetReceiver::deliver(std::size_t bytes) {
     }
     left = bytes - cut_bytes();
     for (; buffers != 0; --buffers) {
-        virtio::Chain chain = std::move(held_.front());
-        held_.pop_front();
-        const std::uint64_t room = chain.writable_bytes();
-        const auto written = static_cast<std::uint32_t>(std::min<std::uint64_t>(left, room));
-        held_bytes_ -= room;
+        const auto written = static_cast<std::uint32_t>(
+            std::min<std::uint64_t>(left, held_.front().writable_bytes()));
         left -= written;
-        queue_->queue().push_used(std::move(chain), written);
+        give_back_first(written);
     }
+}
+
+void NetReceiver::give_back_first(std::uint32_t written) {
+    virtio::Chain chain = std::move(held_.front());
+    held_.pop_front();
+    held_bytes_ -= chain.writable_bytes();
+    queue_->queue().push_used(std::move(chain), written);
 }
 
 }  // namespace cupule::device

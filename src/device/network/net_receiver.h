@@ -41,17 +41,19 @@ class NetReceiver {
   private:
     enum class Step : std::uint8_t { moved, no_frame, no_buffer };
     Step move_frame();
-    Step receive_straight();
+    Step receive_straight(std::span<const iovec> to);
     /// A frame to `waiting_`: false when there is none.
     bool fetch();
     void hold_buffers();
-    /// The held buffers as one list for a port, up to `bytes`; false when it would be too long.
-    bool list_buffers(std::size_t bytes);
+    /// The held buffers as one list of at least `bytes`; empty when they are too small, or it would
+    /// be too long.
+    std::span<const iovec> list_buffers(std::size_t bytes);
     bool passes(std::span<const std::uint8_t> frame) const;
     /// Gives back the buffers that hold a frame of `bytes`, as the port counts them.
     void deliver(std::size_t bytes);
     /// What the driver's header lacks of the port's.
     std::size_t cut_bytes() const { return sizeof(backend::NetHeader) - rules_.header_bytes; }
+    void give_back_first(std::uint32_t written);
 
     event::Worker& worker_;
     backend::NetPort& port_;

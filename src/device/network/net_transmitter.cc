@@ -13,8 +13,22 @@ using backend::NetHeader;
 using Sent = backend::NetPort::Sent;
 
 constexpr unsigned batch_max = 64;
+/// Frames between the one that is sent and the one that is fetched into the cache.
+constexpr std::size_t ahead = 4;
 constexpr std::uint64_t frame_bytes_min = 14;
 constexpr std::uint64_t frame_bytes_max = backend::net_frame_bytes_max - sizeof(NetHeader);
+
+/// Takes out of a header what means nothing to ports. Hardly ever is there anything: what is right
+/// is not written again, as a port would then copy fresh bytes beside older ones, which processors
+/// are slow at.
+void tidy(NetHeader& header) {
+    if ((header.flags & ~net::header::needs_csum) != 0) {
+        header.flags &= net::header::needs_csum;  // 5.1.6.2.2
+    }
+    if (header.buffers != 0) {
+        header.buffers = 0;
+    }
+}
 
 }  // namespace
 
@@ -33,10 +47,10 @@ std::optional<virtio::RunningQueue> NetTransmitter::stop() {
     if (!queue_) {
         return std::nullopt;
     }
-    if (stuck_) {
-        queue_->queue().push_used(std::move(stuck_), 0);
-        queue_->publish();
+    while (next_ != end_) {
+        queue_->queue().push_used(std::move(taken_[next_++]), 0);
     }
+    queue_->publish();
     return std::exchange(queue_, nullptr)->take();
 }
 
@@ -47,20 +61,15 @@ void NetTransmitter::run() {
     virtio::Queue& queue = queue_->queue();
     queue.disable_notifications();
     bool drained = false;
-    bool busy = false;
-    bool found = false;
-    for (unsigned sent = 0; sent < batch_max && !drained && !busy; ++sent) {
-        virtio::Chain chain = stuck_ ? std::move(stuck_) : queue.pop();
-        if (!chain) {
-            drained = true;
-        } else if (send(chain) == Sent::busy) {
-            stuck_ = std::move(chain);
-            busy = true;
-        } else {
-            queue.push_used(std::move(chain), 0);
-            found = true;
-        }
+    std::size_t sent = send_taken();
+    while (sent < batch_max && next_ == end_ && !drained) {
+        next_ = 0;
+        end_ = queue.pop(taken_);
+        drained = end_ == 0;
+        sent += send_taken();
     }
+    const bool busy = next_ != end_;
+    const bool found = sent != 0;
     if (found) {
         port_.flush();
     }
@@ -75,19 +84,40 @@ void NetTransmitter::run() {
     }
 }
 
+std::size_t NetTransmitter::send_taken() {
+    const std::size_t begin = next_;
+    while (next_ != end_) {
+        if (next_ + ahead < end_) {
+            taken_[next_ + ahead].prefetch();
+        }
+        if (send(taken_[next_]) == Sent::busy) {
+            break;
+        }
+        queue_->queue().push_used(std::move(taken_[next_]), 0);
+        ++next_;
+    }
+    return next_ - begin;
+}
+
+bool NetTransmitter::read_header(virtio::ChainReader& reader, NetHeader& header) const {
+    if (header_bytes_ == sizeof header) {
+        return reader.value(header);
+    }
+    const auto place = std::as_writable_bytes(std::span(&header, 1)).first(header_bytes_);
+    return reader.read(place) == place.size();
+}
+
 Sent NetTransmitter::send(const virtio::Chain& chain) {
     virtio::ChainReader reader(chain);
     NetHeader header;
-    const auto place = std::as_writable_bytes(std::span(&header, 1)).first(header_bytes_);
-    const bool whole = reader.read(place) == place.size();
+    const bool whole = read_header(reader, header);
     const std::uint64_t bytes = reader.remaining();
     if (!whole || bytes < frame_bytes_min || bytes > frame_bytes_max) {
         bad_frame_.report(chain.readable_bytes());
         meter_.request(0, true);
         return Sent::done;
     }
-    header.flags &= net::header::needs_csum;  // other flags mean nothing here (5.1.6.2.2)
-    header.buffers = 0;
+    tidy(header);
     if (!acceptable(header, bytes)) {
         bad_header_.report(header.gso_type);
         meter_.request(0, true);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <memory>
 #include <optional>
 
@@ -30,7 +32,11 @@ class NetTransmitter {
     virtio::QueueReport report(std::uint16_t index) const { return meter_.report(index); }
 
   private:
+    /// Sends what was taken, up to the first frame that the port has no room for. How many.
+    std::size_t send_taken();
     backend::NetPort::Sent send(const virtio::Chain& chain);
+    /// The driver's header, with zeroes for what it lacks; false when the frame is shorter.
+    bool read_header(virtio::ChainReader& reader, backend::NetHeader& header) const;
     /// Whether the header asks for what was negotiated and fits its frame.
     bool acceptable(const backend::NetHeader& header, std::uint64_t frame_bytes) const;
 
@@ -41,8 +47,10 @@ class NetTransmitter {
     virtio::QueueMeter meter_;
     backend::NetOffloads offloads_;
     std::size_t header_bytes_ = sizeof(backend::NetHeader);
-    /// The frame that the port had no room for.
-    virtio::Chain stuck_;
+    /// Frames taken at once, of which those from `next_` to `end_` are not sent yet.
+    std::array<virtio::Chain, 32> taken_;
+    std::size_t next_ = 0;
+    std::size_t end_ = 0;
     base::GuestFault bad_frame_{"virtio-net", "a frame too short or too long to send"};
     base::GuestFault bad_header_{"virtio-net", "a header asks for what was not negotiated"};
 };

@@ -282,6 +282,53 @@ TEST_P(VirtioNetTest, ABusyPortHoldsFramesBack) {
     EXPECT_EQ(sent(), 2U);
 }
 
+TEST_P(VirtioNetTest, APortThatIsBusyTimeAndAgainGetsEveryFrameInOrder) {
+    start();
+    on_worker([&] { ports_[0].room = 0; });
+    constexpr std::uint32_t frames = 50;
+    for (std::uint32_t i = 0; i < frames; ++i) {
+        transmit(frame_of(60 + i), sizeof(NetHeader) + 60 + i);
+    }
+    while (sent() < frames) {
+        const std::size_t before = sent();
+        settle();
+        on_worker([&] { ports_[0].make_room(7); });
+        settle();
+        ASSERT_EQ(sent(), std::min<std::size_t>(before + 7, frames));
+    }
+    for (std::uint32_t i = 0; i < frames; ++i) {
+        used(1);
+    }
+    on_worker([&] {
+        for (std::uint32_t i = 0; i < frames; ++i) {
+            EXPECT_EQ(ports_[0].sent[i].size(), sizeof(NetHeader) + 60 + i);
+        }
+    });
+}
+
+TEST_P(VirtioNetTest, WhatABusyPortHeldBackComesBackOnAPauseAndTheRestIsSentAfterIt) {
+    start();
+    on_worker([&] { ports_[0].room = 0; });
+    constexpr std::size_t frames = 50;
+    for (std::size_t i = 0; i < frames; ++i) {
+        transmit(frame_of(60), sizeof(NetHeader) + 60);
+    }
+    settle();
+    bench_->write_config(pci::config::command, 2, 2);  // no bus mastering
+    std::size_t lost = 0;
+    while (drivers_[1]->collect()) {
+        ++lost;
+    }
+    EXPECT_GE(lost, 1U);
+    EXPECT_LT(lost, frames);
+    on_worker([&] { ports_[0].room = ~0U; });
+    bench_->write_config(pci::config::command, 2, 6);
+    for (std::size_t i = lost; i < frames; ++i) {
+        used(1);
+    }
+    EXPECT_EQ(sent(), frames - lost);
+}
+
 TEST_P(VirtioNetTest, Class4_HeadersThatLieAreDropped) {
     ports_[0].can = {.checksum = true, .tso4 = true};
     start(offload_features);

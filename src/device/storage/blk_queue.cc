@@ -84,10 +84,10 @@ base::Result<void> BlkQueue::start_here(virtio::RunningQueue queue, virtio::Devi
                                                             wake(&driver_window_);
                                                         }));
     if (store_queue_ && store_queue_->event_fd() >= 0) {
-        CUPULE_TRY_ASSIGN(done_watch_,
-                          worker_.loop().watch(store_queue_->event_fd(), EPOLLIN | EPOLLET,
-                                               worker_.monitor(),
-                                               [this](std::uint32_t) { wake(&disk_window_); }));
+        CUPULE_TRY_ASSIGN(
+            done_watch_,
+            worker_.loop().watch(store_queue_->event_fd(), EPOLLIN | EPOLLET, worker_.monitor(),
+                                 [this](std::uint32_t) { wake(&disk_window_); }));
     }
     limit_timer_ = worker_.loop().make_timer(worker_.monitor(), [this] { wake(nullptr); });
     poller_ = worker_.loop().make_poller(worker_.monitor(),
