@@ -41,6 +41,17 @@ virtio::QueueGeometry geometry_of(const VirtioDriver::Options& options) {
             .device_area = options.base + device};
 }
 
+/// Has the processor fetch the used entries from `first` to `end` all at once: they come out of
+/// another one's cache, line by line.
+void fetch_used(const virtio::RingArea& ring, std::uint16_t size, std::uint16_t first,
+                std::uint16_t end) {
+    constexpr std::uint16_t entries_in_line = 8;
+    const auto count = static_cast<std::uint16_t>(end - first);
+    for (std::uint32_t i = entries_in_line; i < count; i += entries_in_line) {
+        ring.prefetch(used_ring::entry_id((first + i) & (std::uint32_t{size} - 1)));
+    }
+}
+
 }  // namespace
 
 std::uint64_t VirtioDriver::bytes_needed(const Options& options) {
@@ -297,6 +308,7 @@ std::optional<VirtioDriver::Used> VirtioDriver::collect_split() {
             used_end_ = last_used_;
             return violate("the used index jumped");
         }
+        fetch_used(device_, options_.size, last_used_, used_end_);
     }
     const std::uint32_t i = last_used_++ & (std::uint32_t{options_.size} - 1);
     const auto id = device_.load<std::uint32_t>(used_ring::entry_id(i));

@@ -18,6 +18,21 @@ Descriptor copy_descriptor(std::span<std::byte> table, std::uint32_t index) {
 
 }  // namespace
 
+QueueFault ChainBuilder::add_pieces(std::uint64_t address, std::uint64_t left, bool writable) {
+    while (left > 0) {
+        const std::span<std::byte> part = ram_prefix(address, left);
+        if (part.empty()) {
+            return QueueFault::buffer_outside_ram;
+        }
+        if (const QueueFault fault = add_segment(part, writable); fault != QueueFault::none) {
+            return fault;
+        }
+        address += part.size();
+        left -= part.size();
+    }
+    return QueueFault::none;
+}
+
 void ChainBuilder::grow() {
     // Bounded by segments_max: doubling starts at 4 and the count is checked before.
     const std::uint32_t capacity = slot_.capacity * 2;

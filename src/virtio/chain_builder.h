@@ -47,6 +47,8 @@ class ChainBuilder {
     /// of RAM. Empty when RAM does not hold `address`. Cannot wrap: a piece ends below 2^64.
     std::span<std::byte> ram_prefix(std::uint64_t address, std::uint64_t size) const;
     QueueFault add_segment(std::span<std::byte> part, bool writable);
+    /// A buffer that lies in more than one piece of RAM, or in none.
+    QueueFault add_pieces(std::uint64_t address, std::uint64_t left, bool writable);
     void grow();
 
     /// 2.7.5.2: no chain longer than 2^32 bytes in total.
@@ -71,19 +73,9 @@ inline QueueFault ChainBuilder::add(std::uint64_t address, std::uint32_t length,
     if (slot_.readable_bytes + slot_.writable_bytes > chain_bytes_max) {
         return QueueFault::too_many_bytes;
     }
-    std::uint64_t left = length;
-    while (left > 0) {
-        const std::span<std::byte> part = ram_prefix(address, left);
-        if (part.empty()) {
-            return QueueFault::buffer_outside_ram;
-        }
-        if (const QueueFault fault = add_segment(part, writable); fault != QueueFault::none) {
-            return fault;
-        }
-        address += part.size();
-        left -= part.size();
-    }
-    return QueueFault::none;
+    const std::span<std::byte> part = ram_prefix(address, length);
+    return part.size() == length ? add_segment(part, writable)
+                                 : add_pieces(address, length, writable);
 }
 
 inline std::span<std::byte> ChainBuilder::ram_prefix(std::uint64_t address,

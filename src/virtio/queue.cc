@@ -61,8 +61,9 @@ QueueFault Queue::take_next(Ring& ring, ChainBuilder& builder) {
     return ring.take(builder);
 }
 
+/// One function with all that it calls in the headers: each chain goes through it.
 template <class Ring>
-Chain Queue::pop_from(Ring& ring) {
+[[gnu::flatten]] Chain Queue::pop_from(Ring& ring) {
     const Availability availability = again_.empty() ? ring.poll() : Availability::some;
     if (availability == Availability::none) {
         return {};
