@@ -264,6 +264,12 @@ void check_life_cycle(VmOptions& options, Problems& problems) {
             "option --intr_monitor has no effect: no -s passes a device through, and KVM's other "
             "interrupts are not counted");
     }
+    if (options.realtime && options.hypervisor != Hypervisor::acrn &&
+        options.cpu_affinity.empty()) {
+        problems.warning(
+            "option --rtvm: the guest keeps its processors even while it has nothing to do; "
+            "--cpu_affinity gives it processors of its own");
+    }
     // No warning of its own: the schema has one for --lapic_pt on KVM.
     options.lapic_passthrough = options.lapic_passthrough && options.realtime;
 }

@@ -170,9 +170,9 @@ TEST(RunOptions, TakeAGoodValueOfEveryOption) {
         } else {
             EXPECT_THAT(outcome.errors, IsEmpty()) << word;
         }
-        const bool warned = option.status == OptionStatus::ignored ||
-                            option.status == OptionStatus::acrn_only ||
-                            c.id == OptionId::elf_file || c.id == OptionId::intr_monitor;
+        const bool warned =
+            option.status == OptionStatus::ignored || option.status == OptionStatus::acrn_only ||
+            c.id == OptionId::elf_file || c.id == OptionId::intr_monitor || c.id == OptionId::rtvm;
         EXPECT_EQ(outcome.warnings.size(), warned ? 1U : 0U) << word;
     }
     EXPECT_EQ(seen.size(), option_schema().size());
@@ -405,12 +405,18 @@ TEST(RunOptions, TheLastOfARepeatedOptionHolds) {
 }
 
 TEST(RunOptions, SayOnceForEachOptionOfAcrnsWhatDoesNotHappenOnKvm) {
-    const Outcome outcome = read_with({"--lapic_pt", "--rtvm", "--lapic_pt"});
+    const Outcome outcome = read_with({"--lapic_pt", "--lapic_pt"});
     EXPECT_THAT(outcome.errors, IsEmpty());
     EXPECT_THAT(outcome.warnings,
                 ElementsAre("option --lapic_pt has no effect on KVM: the guest's local APIC is "
-                            "always virtual",
-                            AllOf(HasSubstr("--rtvm"), HasSubstr("virtual local APIC"))));
+                            "always virtual"));
+}
+
+TEST(RunOptions, AskForProcessorsOfItsOwnForARealTimeGuestOnKvm) {
+    EXPECT_THAT(read_with({"--rtvm"}).warnings, ElementsAre(HasSubstr("--cpu_affinity")));
+    EXPECT_TRUE(read_with({"--rtvm"}).options().realtime);
+    EXPECT_THAT(read_with({"--rtvm", "--cpu_affinity", "0"}).warnings, IsEmpty());
+    EXPECT_THAT(read_with({"--rtvm", "--hypervisor", "acrn"}).warnings, IsEmpty());
 }
 
 TEST(RunOptions, SayThatNoInterruptIsMonitoredOnKvmWithoutAPassedThroughDevice) {

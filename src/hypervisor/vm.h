@@ -42,6 +42,9 @@ struct VmSpec {
     std::vector<unsigned> cpu_affinity{};
     /// APIC id of each vCPU; `vcpus` long, ascending order not required.
     std::vector<std::uint32_t> apic_ids{};
+    /// The guest may halt and spin on its processors without giving them back, and is told so: for
+    /// vCPUs that have processors of their own.
+    bool owns_processors = false;
 };
 
 enum class MemoryAccess : std::uint8_t { read_write, read_only };

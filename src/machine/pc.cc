@@ -48,7 +48,8 @@ Pc::~Pc() {
 // Putting together.
 
 base::Result<void> Pc::create_processors() {
-    hypervisor::VmSpec spec{.name = options_.name, .vcpus = options_.vcpu_count};
+    hypervisor::VmSpec spec{
+        .name = options_.name, .vcpus = options_.vcpu_count, .owns_processors = options_.realtime};
     for (unsigned i = 0; i < options_.vcpu_count; ++i) {
         // ACRN's guests see the APIC ids of the processors they are pinned to; others count from 0.
         const bool pinned = i < options_.cpu_affinity.size();

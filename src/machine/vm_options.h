@@ -135,6 +135,7 @@ struct VmOptions {
     bool debug_exit = false;
     bool windows = false;
     bool virtio_msi_only = false;
+    /// On KVM: the vCPUs have processors of their own.
     bool realtime = false;
     bool lapic_passthrough = false;
     /// How often virtqueues are polled, 0: they are not.

@@ -1,5 +1,7 @@
 #include "hypervisor/kvm/kvm_cpuid.h"
 
+#include <asm/kvm_para.h>
+
 #include <algorithm>
 #include <bit>
 
@@ -42,11 +44,17 @@ struct ExtendedLeaf8 {
 constexpr std::uint32_t topology_level_smt = 1;
 constexpr std::uint32_t topology_level_core = 2;
 
+/// Linux Documentation/virt/kvm/x86/cpuid.rst, KVM_CPUID_FEATURES.
+struct KvmFeaturesLeaf {
+    static constexpr Flag<0> realtime{};  // EDX KVM_HINTS_REALTIME
+};
+
 struct Topology {
     unsigned vcpus;
     std::uint32_t apic_id;
     std::uint32_t id_bits;
     bool tsc_deadline;
+    bool owns_processors;
 };
 
 std::uint32_t byte_of(std::uint32_t value) {
@@ -113,6 +121,9 @@ void patch_entry(kvm_cpuid_entry2& entry, const Topology& topology) {
             entry.ebx = topology.apic_id & 0xFF;
             entry.ecx = 0;
             break;
+        case KVM_CPUID_FEATURES:
+            entry.edx = KvmFeaturesLeaf::realtime.with(entry.edx, topology.owns_processors);
+            break;
         default:
             break;
     }
@@ -120,12 +131,14 @@ void patch_entry(kvm_cpuid_entry2& entry, const Topology& topology) {
 
 }  // namespace
 
-KvmCpuid make_vcpu_cpuid(const KvmCpuid& supported, unsigned vcpus, std::uint32_t apic_id,
-                         std::uint32_t apic_id_max, bool tsc_deadline) {
-    const Topology topology{.vcpus = vcpus,
-                            .apic_id = apic_id,
-                            .id_bits = static_cast<std::uint32_t>(std::bit_width(apic_id_max)),
-                            .tsc_deadline = tsc_deadline};
+KvmCpuid make_vcpu_cpuid(const KvmCpuid& supported, std::uint32_t apic_id,
+                         const VcpuTraits& traits) {
+    const Topology topology{
+        .vcpus = traits.vcpus,
+        .apic_id = apic_id,
+        .id_bits = static_cast<std::uint32_t>(std::bit_width(traits.apic_id_max)),
+        .tsc_deadline = traits.tsc_deadline,
+        .owns_processors = traits.owns_processors};
     KvmCpuid result = supported;
     for (kvm_cpuid_entry2& entry : result.entries) {
         patch_entry(entry, topology);

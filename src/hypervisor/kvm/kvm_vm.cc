@@ -91,6 +91,9 @@ base::Result<std::unique_ptr<KvmVm>> KvmVm::create(const VmSpec& spec, KvmIrqchi
     CUPULE_TRY(vm->reserve_pages());
     CUPULE_TRY(irqchip == KvmIrqchip::kernel ? vm->create_kernel_irqchip()
                                              : vm->create_split_irqchip());
+    if (spec.owns_processors) {
+        vm->leave_halting_to_guest();
+    }
     CUPULE_TRY(vm->create_vcpus());
     install_kick_handler();
     return vm;
@@ -126,6 +129,17 @@ base::Result<void> KvmVm::reserve_pages() {
     return {};
 }
 
+void KvmVm::leave_halting_to_guest() {
+    const auto offered = static_cast<std::uint32_t>(device_->extension(KVM_CAP_X86_DISABLE_EXITS));
+    kvm_enable_cap capability{.cap = KVM_CAP_X86_DISABLE_EXITS, .flags = 0, .args = {}, .pad = {}};
+    capability.args[0] = offered & (KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE);
+    if ((offered & KVM_X86_DISABLE_EXITS_HLT) == 0 ||
+        kvm_ioctl(fd_.get(), KVM_ENABLE_CAP, &capability) < 0) {
+        base::log_warning(
+            "this host's KVM does not let a guest halt its processors itself: halts still exit");
+    }
+}
+
 base::Result<void> KvmVm::create_split_irqchip() {
     kvm_enable_cap capability{.cap = KVM_CAP_SPLIT_IRQCHIP, .flags = 0, .args = {}, .pad = {}};
     capability.args[0] = Ioapic82093aa::pins;
@@ -157,13 +171,14 @@ base::Result<void> KvmVm::create_kernel_irqchip() {
 base::Result<void> KvmVm::create_vcpus() {
     CUPULE_TRY_ASSIGN(const KvmCpuid supported, device_->supported_cpuid());
     CUPULE_TRY_ASSIGN(const std::vector<std::uint32_t> msr_indices, device_->msr_indices());
-    const bool tsc_deadline = device_->extension(KVM_CAP_TSC_DEADLINE_TIMER) > 0;
-    const std::uint32_t id_max = *std::ranges::max_element(spec_.apic_ids);
+    const VcpuTraits traits{.vcpus = spec_.vcpus,
+                            .apic_id_max = *std::ranges::max_element(spec_.apic_ids),
+                            .tsc_deadline = device_->extension(KVM_CAP_TSC_DEADLINE_TIMER) > 0,
+                            .owns_processors = spec_.owns_processors};
     for (unsigned i = 0; i < spec_.vcpus; ++i) {
         const std::uint32_t apic_id = spec_.apic_ids[i];
         CUPULE_TRY_ASSIGN(auto vcpu, KvmVcpu::create(*device_, fd_.get(), i, apic_id));
-        CUPULE_TRY(vcpu->set_cpuid(
-            make_vcpu_cpuid(supported, spec_.vcpus, apic_id, id_max, tsc_deadline)));
+        CUPULE_TRY(vcpu->set_cpuid(make_vcpu_cpuid(supported, apic_id, traits)));
         CUPULE_TRY(vcpu->keep_power_on_state(msr_indices));
         vcpus_.push_back(std::move(vcpu));
     }

@@ -69,6 +69,8 @@ class KvmVm : public Vm, private SplitIrqchipHost {
   private:
     KvmVm(VmSpec spec, std::unique_ptr<KvmDevice> device, base::FileDescriptor fd);
     base::Result<void> reserve_pages();
+    /// No exits at HLT and PAUSE (api.rst 7.13), where the host can; before there are vCPUs.
+    void leave_halting_to_guest();
     base::Result<void> create_kernel_irqchip();
     base::Result<void> create_split_irqchip();
     void watch_end(unsigned pin, const irq::MsiMessage& message) override

@@ -79,8 +79,10 @@ class Stops : public VmEvents {
 class KvmVmTest : public testing::Test {
   protected:
     void SetUp() override { make(KvmIrqchip::kernel); }
-    void make(KvmIrqchip irqchip) {
-        auto vm = KvmVm::create({.name = "test", .vcpus = 1, .apic_ids = {0}}, irqchip);
+    void make(KvmIrqchip irqchip, bool owns_processors = false) {
+        auto vm = KvmVm::create(
+            {.name = "test", .vcpus = 1, .apic_ids = {0}, .owns_processors = owns_processors},
+            irqchip);
         if (!vm) {
             GTEST_SKIP() << "no KVM here: " << vm.error().message;
         }
@@ -106,6 +108,12 @@ class KvmVmTest : public testing::Test {
     std::unique_ptr<KvmVm> vm_;
     Ports ports_;
     Stops stops_;
+};
+
+/// The same with processors of its own.
+class KvmOwnerTest : public KvmVmTest {
+  protected:
+    void SetUp() override { make(KvmIrqchip::kernel, true); }
 };
 
 /// The same with the interrupt controllers in this process. DS is the IOAPIC's page, ES the local
@@ -156,6 +164,23 @@ TEST_F(KvmVmTest, AVcpuThatRequestsAPauseRunsNoFurtherInstruction) {
     EXPECT_EQ(ports_.seen(), 1U);
     start();
     ports_.wait_for(2);
+    vm_->pause();
+}
+
+TEST_F(KvmOwnerTest, AGuestThatHaltsForEverIsPausedAndGoesOnAllTheSame) {
+    load({0xE6, 0x50,    // out 0x50, al
+          0xF4,          // hlt, without interrupts
+          0xEB, 0xFB});  // again
+    for (unsigned i = 0; i < 20; ++i) {
+        start();
+        ports_.wait_for(1);
+        vm_->pause();
+    }
+    ASSERT_TRUE(vm_->reset().has_value());
+    const std::size_t seen = ports_.seen();
+    set_boot_state();
+    start();
+    ports_.wait_for(seen + 1);
     vm_->pause();
 }
 
