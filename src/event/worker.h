@@ -38,7 +38,7 @@ class Worker {
     /// thread.
     void served(std::uint64_t count) {
         if (count != 0 && may_wait_) {
-            patience_.served(count);
+            patience_.served(count, loop_->clock());
             if (patience_.patient() != is_patient_) {
                 follow_patience();
             }

@@ -81,7 +81,7 @@ void choose_policy(Worker& worker, int policy) {
 TEST(Worker, LetsItsWakersGoOnWhileItIsPatientOnly) {
     auto worker = *Worker::create("test");
     choose_policy(*worker, SCHED_OTHER);
-    EXPECT_EQ(policy_after(*worker, WakePatience::first_batches - 1), SCHED_OTHER);
+    EXPECT_EQ(policy_after(*worker, WakePatience::eager_batches - 1), SCHED_OTHER);
     EXPECT_EQ(policy_after(*worker, 1), SCHED_BATCH);
     EXPECT_EQ(policy_after(*worker, WakePatience::trial_batches - 1), SCHED_BATCH);
     EXPECT_EQ(policy_after(*worker, 1), SCHED_OTHER);
@@ -91,13 +91,13 @@ TEST(Worker, LetsItsWakersGoOnWhileItIsPatientOnly) {
 TEST(Worker, LeavesASchedulingThatTheUserChoseAlone) {
     auto worker = *Worker::create("test");
     choose_policy(*worker, SCHED_IDLE);
-    EXPECT_EQ(policy_after(*worker, 10 * WakePatience::first_batches), SCHED_IDLE);
+    EXPECT_EQ(policy_after(*worker, 10 * WakePatience::eager_batches), SCHED_IDLE);
     // Also one that comes in between, which is not undone at the end of a trial.
     auto other = *Worker::create("test");
     choose_policy(*other, SCHED_OTHER);
-    EXPECT_EQ(policy_after(*other, WakePatience::first_batches), SCHED_BATCH);
+    EXPECT_EQ(policy_after(*other, WakePatience::eager_batches), SCHED_BATCH);
     choose_policy(*other, SCHED_IDLE);
-    EXPECT_EQ(policy_after(*other, 10 * WakePatience::first_batches), SCHED_IDLE);
+    EXPECT_EQ(policy_after(*other, 10 * WakePatience::eager_batches), SCHED_IDLE);
 }
 
 TEST(Worker, EndsWithWorkNeverAskedForAndAfterWork) {
