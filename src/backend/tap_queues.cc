@@ -78,16 +78,20 @@ bool TapQueues::change(std::size_t number, bool attached) {
 
 base::Result<void> TapQueues::install(const ReceiveSteering& rules) {
     ReceiveSteering placed = rules;
-    const auto place = [this](std::uint16_t& number) {
+    for (std::uint16_t& number : placed.table) {
         number = static_cast<std::uint16_t>(place_of(number).value_or(0));
-    };
-    place(placed.unclassified);
-    std::ranges::for_each(placed.table, place);
+    }
+    placed.unclassified = static_cast<std::uint16_t>(place_of(rules.unclassified).value_or(0));
     CUPULE_TRY_ASSIGN(const base::FileDescriptor program, load_steering_program(placed));
     if (!set_program(program.get())) {
         return base::fail_errno(errno, "the kernel's tap takes no steering program");
     }
     return {};
+}
+
+bool TapQueues::attach(std::size_t number) {
+    change(number, true);
+    return place_of(number).has_value();
 }
 
 bool TapQueues::steer(const ReceiveSteering* rules) {
@@ -97,11 +101,11 @@ bool TapQueues::steer(const ReceiveSteering* rules) {
         rules_.reset();
         return done;
     }
-    const auto attach = [this](std::uint16_t number) {
-        change(number, true);
-        return place_of(number).has_value();
-    };
-    if (!attach(rules->unclassified) || !std::ranges::all_of(rules->table, attach)) {
+    bool all = attach(rules->unclassified);
+    for (const std::uint16_t number : rules->table) {
+        all = all && attach(number);
+    }
+    if (!all) {
         return false;
     }
     if (const auto result = install(*rules); !result) {

@@ -36,6 +36,7 @@ class TapQueues {
   private:
     std::optional<std::size_t> place_of(std::size_t number) const CUPULE_REQUIRES(mutex_);
     bool change(std::size_t number, bool attached) CUPULE_REQUIRES(mutex_);
+    bool attach(std::size_t number) CUPULE_REQUIRES(mutex_);
     base::Result<void> install(const ReceiveSteering& rules) CUPULE_REQUIRES(mutex_);
     /// -1: none.
     bool set_program(int program) const;

@@ -218,6 +218,7 @@ TEST(PcVirtio, ModernTransitionalAndLegacyDevicesHaveTheirIds) {
     add(4, "virtio-rnd", "transitional");
     add(5, "virtio-balloon", "inflate=1,legacy,no_reporting");
     add(6, "virtio-console", "file:p=/dev/null,transitional");
+    add(7, "virtio-net", "loop,legacy,mac=00:16:3e:00:00:07");
     PcBench bench(options);
     ASSERT_EQ(bench.error(), "");
     bench.run({[&] {
@@ -229,6 +230,7 @@ TEST(PcVirtio, ModernTransitionalAndLegacyDevicesHaveTheirIds) {
         EXPECT_EQ(id(4), 0x1005'1AF4U);
         EXPECT_EQ(id(5), 0x1002'1AF4U);
         EXPECT_EQ(id(6), 0x1003'1AF4U);
+        EXPECT_EQ(id(7), 0x1000'1AF4U);
     }});
 }
 
@@ -238,6 +240,16 @@ TEST(PcErrors, TwoDevicesInOneSlotAreNamed) {
     });
     EXPECT_NE(error.find("amd_hostbridge"), std::string::npos) << error;
     EXPECT_NE(error.find("lpc"), std::string::npos) << error;
+}
+
+TEST(PcErrors, ALegacyCardThatAnotherProgramServesIsRefused) {
+    const std::string error = error_with([](VmOptions& options) {
+        options.slots.push_back(
+            {.slot = 4, .device = "virtio-net", .options = "vhost-user=/nowhere,legacy"});
+    });
+    EXPECT_NE(error.find("transitional and legacy are not there with vhost-user="),
+              std::string::npos)
+        << error;
 }
 
 TEST(PcErrors, ADeviceThatDoesNotExistIsNamed) {

@@ -131,8 +131,7 @@ base::Result<std::unique_ptr<Endpoint>> make_vhost_user_blk(const SlotOptions& s
 base::Result<std::unique_ptr<Endpoint>> make_vhost_user_net(const SlotOptions& slot,
                                                             const backend::NetOptions& options,
                                                             const backend::MacAddress& mac,
-                                                            const EndpointContext& context,
-                                                            virtio::PciTransportModel model) {
+                                                            const EndpointContext& context) {
     namespace net = device::net;
     const bool several = options.queues > 1;
     const net::Configuration shown{
@@ -157,7 +156,7 @@ base::Result<std::unique_ptr<Endpoint>> make_vhost_user_net(const SlotOptions& s
          .queues_in_one = 2,
          .config = std::move(config),
          .link_status_at = net::config::status},
-        model);
+        virtio::PciTransportModel::modern);
 }
 
 base::Result<std::unique_ptr<Endpoint>> make_virtio_fs(const SlotOptions& slot,

@@ -22,8 +22,7 @@ base::Result<std::unique_ptr<Endpoint>> make_vhost_user_blk(const SlotOptions& s
 base::Result<std::unique_ptr<Endpoint>> make_vhost_user_net(const SlotOptions& slot,
                                                             const backend::NetOptions& options,
                                                             const backend::MacAddress& mac,
-                                                            const EndpointContext& context,
-                                                            virtio::PciTransportModel model);
+                                                            const EndpointContext& context);
 /// `-s N,virtio-fs,vhost-user=SOCKET,tag=TAG[,queues=N][,packed]`.
 base::Result<std::unique_ptr<Endpoint>> make_virtio_fs(const SlotOptions& slot,
                                                        const EndpointContext& context);

@@ -86,7 +86,13 @@ base::Result<std::unique_ptr<Endpoint>> make_virtio_net(const SlotOptions& slot,
     }
     const backend::MacAddress mac = address_of(*options, slot, context.options.name);
     if (options->kind == backend::NetKind::vhost_user) {
-        return make_vhost_user_net(slot, *options, mac, context, model);
+        if (model != virtio::PciTransportModel::modern) {
+            return base::fail(
+                "{}: transitional and legacy are not there with vhost-user=: such programs know "
+                "the headers of modern drivers alone",
+                place_of(slot));
+        }
+        return make_vhost_user_net(slot, *options, mac, context);
     }
     auto parts = NetParts::make(*options, mac, fmt::format("{}:{}", slot.slot, slot.function),
                                 context.options.virtio_poll_ns);
