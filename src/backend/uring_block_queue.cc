@@ -28,6 +28,8 @@ constexpr int registered_file = 0;
 constexpr std::array<unsigned, 3> setups{
     IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
     IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, 0};
+/// Requests of one system call.
+constexpr unsigned unstarted_max = 4;
 /// How often the kernel may ask to try again before that is an error.
 constexpr unsigned tries_max = 1000;
 
@@ -167,11 +169,12 @@ class UringBlockQueue : public BlockQueue {
         return (IO_URING_READ_ONCE(*ring_.sq.kflags) & IORING_SQ_TASKRUN) != 0;
     }
 
-    /// Starts what is prepared as soon as it is as much as the kernel has: a disk with nothing to
-    /// do begins at once, and a busy one gets its requests by few system calls.
+    /// Starts what is prepared as soon as it is as much as the kernel has, or four: a disk with
+    /// nothing to do begins at once, and a busy one gets its requests by few system calls. Of more
+    /// in one call the kernel shows the disk none before it has prepared all.
     void feed() {
         const unsigned ready = io_uring_sq_ready(&ring_);
-        if (2 * ready >= in_ring_) {
+        if (ready >= std::min(in_ring_ - ready, unstarted_max)) {
             kick();
         }
     }

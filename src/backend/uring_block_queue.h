@@ -18,8 +18,8 @@ struct UringTarget {
     bool cached = false;
 };
 
-/// Hands requests to the kernel by io_uring: the file registered, what was submitted started by one
-/// system call, or by a few in the order of 1, 2, 4 … requests while the kernel has less to do.
+/// Hands requests to the kernel by io_uring: the file registered, what was submitted started by a
+/// system call for up to four, for fewer while the kernel has nothing else to do.
 /// Made and used on one thread. `store` is the disk itself and does what cannot be done this way:
 /// zeroing where the file system refuses, memory that is not aligned. Both outlive the queue. Fails
 /// where the host refuses io_uring, with the errno value.
