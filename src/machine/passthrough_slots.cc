@@ -244,13 +244,36 @@ bool PassthroughSlots::has_iommufd() const {
            });
 }
 
-base::Result<passthrough::VfioDomain*> PassthroughSlots::domain() {
-    if (!domain_ && has_iommufd()) {
+base::Result<void> PassthroughSlots::make_domain() {
+    CUPULE_TRY(passthrough::check_locked_memory(context_.memory.size()));
+    if (has_iommufd()) {
         CUPULE_TRY_ASSIGN(domain_, passthrough::IommufdDomain::create(kernel_, listener_));
-    } else if (!domain_) {
+    } else {
         CUPULE_TRY_ASSIGN(domain_, passthrough::VfioContainer::create(listener_));
     }
-    return domain_.get();
+    mapping_ = std::make_unique<passthrough::DomainMapping>(*domain_, context_.memory);
+    return {};
+}
+
+base::Result<void> PassthroughSlots::admit(const Slot& slot) {
+    if (!domain_) {
+        CUPULE_TRY(make_domain());
+    }
+    return domain_->admit(vfio_place(slot));
+}
+
+base::Result<void> PassthroughSlots::open_domain() {
+    for (const auto& slot : slots_) {
+        if (!slot->text.address || assigner_ != nullptr) {
+            continue;
+        }
+        if (auto admitted = admit(*slot); !admitted) {
+            return std::unexpected(admitted.error().in(place_of(slot->place)));
+        }
+    }
+    // The host makes a function that enters meanwhile wait: all are in.
+    map_memory();
+    return {};
 }
 
 base::Result<std::unique_ptr<passthrough::HostDevice>> PassthroughSlots::open_host(
@@ -263,13 +286,9 @@ base::Result<std::unique_ptr<passthrough::HostDevice>> PassthroughSlots::open_ho
     if (assigner_ != nullptr) {
         return open_host_of_hypervisor(slot);
     }
-    CUPULE_TRY_ASSIGN(passthrough::VfioDomain* const domain, this->domain());
-    const passthrough::VfioPlace place = vfio_place(slot);
-    CUPULE_TRY(domain->admit(place));
-    // All of the guest's memory, before the device can master the bus.
-    CUPULE_TRY(map_memory());
-    CUPULE_TRY_ASSIGN(auto device,
-                      passthrough::VfioDevice::open(*domain, place, reset_choice(slot.text)));
+    CUPULE_ASSERT(domain_);
+    CUPULE_TRY_ASSIGN(auto device, passthrough::VfioDevice::open(*domain_, vfio_place(slot),
+                                                                 reset_choice(slot.text)));
     if (slot.left_behind) {
         // It is open now, so no other run has it.
         CUPULE_TRY(keep(*slot.text.address));
@@ -304,7 +323,8 @@ base::Result<void> PassthroughSlots::add(Slot& slot, pci::Bus& root) {
                                        {.vm = context_.vm,
                                         .loop = context_.loop,
                                         .monitor = *slot.monitor,
-                                        .gone = context_.bus_changed}));
+                                        .gone = context_.bus_changed,
+                                        .memory = slot.model ? nullptr : mapping_.get()}));
     const SlotOptions& place = slot.place;
     const std::string name = fmt::format("{:02x}.{} passthru", place.slot, place.function);
     if (!time || time->integrated) {
@@ -456,10 +476,10 @@ base::Result<void> PassthroughSlots::unmap_memory() {
             slot->assigned->deassign();
         }
     }
-    if (!domain_ || !std::exchange(memory_mapped_, false)) {
+    if (!mapping_) {
         return {};
     }
-    auto unmapped = passthrough::unmap_guest_memory(*domain_, context_.memory);
+    auto unmapped = mapping_->end();
     if (!unmapped && lost_all()) {
         // The kernel has taken the domain down with the last device that the host took back.
         base::log_debug("{}", unmapped.error().message);
@@ -468,13 +488,15 @@ base::Result<void> PassthroughSlots::unmap_memory() {
     return unmapped;
 }
 
-base::Result<void> PassthroughSlots::map_memory() {
-    if (!domain_ || memory_mapped_ || lost_all()) {
-        return {};
+void PassthroughSlots::map_memory() {
+    if (mapping_ && !lost_all()) {
+        mapping_->begin();
     }
-    CUPULE_TRY(passthrough::map_guest_memory(*domain_, context_.memory));
-    memory_mapped_ = true;
-    return {};
+}
+
+base::Result<void> PassthroughSlots::check_memory() {
+    const auto checked = mapping_ ? mapping_->check() : base::Result<void>{};
+    return checked ? checked : std::unexpected(checked.error().in("passthru"));
 }
 
 }  // namespace cupule::machine

@@ -12,7 +12,7 @@
 #include "machine/assigned_slot.h"
 #include "machine/pci_devices.h"
 #include "machine/vm_options.h"
-#include "passthrough/dma_domain.h"
+#include "passthrough/domain_mapping.h"
 #include "passthrough/driver_binding.h"
 #include "passthrough/driver_keeper.h"
 #include "passthrough/iommufd_domain.h"
@@ -42,6 +42,9 @@ class PassthroughSlots {
         PassthroughHost host = {});
     ~PassthroughSlots();
 
+    /// VFIO's functions enter the guest's IOMMU domain, and RAM begins to (DomainMapping). When all
+    /// parts are made that move RAM, before `add`.
+    base::Result<void> open_domain();
     /// Opens the host's function of a slot that was checked, and puts it on the bus.
     base::Result<void> add(const SlotOptions& slot, pci::Bus& root);
     /// After the router has connected the bus.
@@ -67,17 +70,20 @@ class PassthroughSlots {
     /// numbers, the VM does not run. They leave with its memory.
     base::Result<void> assign();
 
-    /// Guest RAM leaves the IOMMU while its pages are replaced (reset), and comes back. Devices do
-    /// not master the bus then.
+    /// Guest RAM leaves the IOMMU while its pages are replaced (reset), and begins to come back.
+    /// Devices do not master the bus until it is there.
     base::Result<void> unmap_memory();
-    base::Result<void> map_memory();
+    void map_memory();
+    /// Before the guest runs: what is known by now to keep RAM out of the IOMMU.
+    base::Result<void> check_memory();
 
   private:
     struct Slot;
     PassthroughSlots(const PciDeviceContext& context, PassthroughHost host);
 
     base::Result<std::unique_ptr<passthrough::HostDevice>> open_host(const Slot& slot);
-    base::Result<passthrough::VfioDomain*> domain();
+    base::Result<void> make_domain();
+    base::Result<void> admit(const Slot& slot);
     /// Whether the kernel has VFIO's newer interface for all slots.
     bool has_iommufd() const;
     passthrough::VfioPlace vfio_place(const Slot& slot) const;
@@ -105,7 +111,8 @@ class PassthroughSlots {
     passthrough::VfioKernel kernel_;
     passthrough::VmListener listener_;
     std::unique_ptr<passthrough::VfioDomain> domain_;
-    bool memory_mapped_ = false;
+    /// Of `domain_`, which it leaves before that is closed.
+    std::unique_ptr<passthrough::DomainMapping> mapping_;
     /// nullptr: VFIO's, not the hypervisor's.
     hypervisor::DeviceAssigner* const assigner_;
     std::uint8_t last_port_number_ = 0;

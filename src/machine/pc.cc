@@ -275,7 +275,7 @@ base::Result<void> Pc::reset() {
     copier_.reset();
     CUPULE_TRY(wiring_->pci->memory_leaves());
     CUPULE_TRY(memory_->discard_all());
-    CUPULE_TRY(wiring_->pci->memory_returns());
+    wiring_->pci->memory_returns();
     CUPULE_TRY(prepare_boot());
     CUPULE_TRY(start());
     start_copying_images();

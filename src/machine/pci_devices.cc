@@ -166,9 +166,19 @@ base::Result<std::unique_ptr<PciDevices>> PciDevices::create(
     CUPULE_TRY_ASSIGN(impl->passthrough, PassthroughSlots::create(slots, context));
     impl->passthrough_interrupts = std::make_unique<PassthroughInterrupts>(*impl->passthrough);
     CUPULE_TRY_ASSIGN(impl->acpi_tables, impl->passthrough->acpi_tables());
-    for (const SlotOptions& slot : slots) {
-        CUPULE_TRY(impl->add_slot(slot, context));
-    }
+    const auto add_slots = [&](bool passed_through) -> base::Result<void> {
+        for (const SlotOptions& slot : slots) {
+            if ((slot.device == "passthru") == passed_through) {
+                CUPULE_TRY(impl->add_slot(slot, context));
+            }
+        }
+        return {};
+    };
+    // A vhost-user device puts RAM elsewhere (GuestMemory::share): first, as the host pins RAM for
+    // devices of its own.
+    CUPULE_TRY(add_slots(false));
+    CUPULE_TRY(impl->passthrough->open_domain());
+    CUPULE_TRY(add_slots(true));
     CUPULE_TRY(impl->root.validate());
     for (const unsigned irq : isa_irqs) {
         impl->intx.reserve_irq(irq);
@@ -203,6 +213,7 @@ base::Result<void> PciDevices::program() {
             return std::unexpected(placed.error().in(each.name));
         }
     }
+    CUPULE_TRY(impl_->passthrough->check_memory());
     return impl_->passthrough->assign();
 }
 
@@ -235,8 +246,8 @@ base::Result<void> PciDevices::memory_leaves() {
     return impl_->passthrough->unmap_memory();
 }
 
-base::Result<void> PciDevices::memory_returns() {
-    return impl_->passthrough->map_memory();
+void PciDevices::memory_returns() {
+    impl_->passthrough->map_memory();
 }
 
 std::uint8_t PciDevices::last_bus() const {

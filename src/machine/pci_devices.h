@@ -56,7 +56,7 @@ class PciDevices {
     /// Around a change of the pages behind guest RAM, with the devices reset: devices of the host
     /// must not reach the old ones, and shall reach the new ones.
     base::Result<void> memory_leaves();
-    base::Result<void> memory_returns();
+    void memory_returns();
 
     /// Of the functions of the host that VFIO has; nullptr where there are none.
     hypervisor::InterruptMonitor* interrupt_monitor();

@@ -151,7 +151,8 @@ base::Result<pci::Attributes> PassthroughDevice::read_attributes(
         .revision = static_cast<std::uint8_t>(revision_and_class),
         .class_code = revision_and_class >> 8,
         .express = host.config_size() == pci::express_config_size,
-        .uses_intx = intx && (options.keep_intx || !messages)};
+        .uses_intx = intx && (options.keep_intx || !messages),
+        .bus_mastering_off = true};
 }
 
 void PassthroughDevice::add_header_fields() {
@@ -393,6 +394,10 @@ void PassthroughDevice::lose(HostLoss loss) {
             ? "is wanted back by the host, which unbinds or unplugs it"
             : "reported an error that the host does not correct (`dmesg` there names it)",
         loss == HostLoss::requested ? "When it is bound to vfio-pci again" : "When it works again");
+    leave();
+}
+
+void PassthroughDevice::leave() {
     for (const auto& watch : loss_watches_) {
         watch->set_events(0);
     }
@@ -404,14 +409,31 @@ void PassthroughDevice::lose(HostLoss loss) {
     }
 }
 
+bool PassthroughDevice::wait_for_memory() {
+    if (powers_.memory == nullptr) {
+        return true;
+    }
+    const auto mapped = powers_.memory->wait();
+    if (!mapped) {
+        base::log_error("{}: {}; the guest sees the device gone", host_->name(),
+                        mapped.error().message);
+        leave();
+    }
+    return mapped.has_value();
+}
+
 void PassthroughDevice::config_reading(std::uint64_t offset, unsigned size) {
     passed_.refresh(offset, size);
 }
 
 void PassthroughDevice::config_written(std::uint64_t offset, unsigned size) {
+    const bool commands = offset < pci::config::status && offset + size > pci::config::command;
+    if (commands && function_.bus_master() && !wait_for_memory()) {
+        return;
+    }
     relay_->update();
     passed_.forward(offset, size);
-    if (offset < pci::config::status && offset + size > pci::config::command) {
+    if (commands) {
         forward_command();
     }
 }

@@ -12,6 +12,7 @@
 #include "hypervisor/vm.h"
 #include "passthrough/bar_window.h"
 #include "passthrough/config_image.h"
+#include "passthrough/domain_mapping.h"
 #include "passthrough/host_device.h"
 #include "passthrough/interrupt_relay.h"
 #include "passthrough/passed_config.h"
@@ -53,6 +54,8 @@ class PassthroughDevice : public snapshot::Device, private pci::FunctionEvents {
         /// The function has left its slot for good: to tell the guest. Posted to the loop; may be
         /// empty.
         std::function<void()> gone{};
+        /// What the device's DMA reaches, where that is still being mapped; nullptr: it is there.
+        DomainMapping* memory = nullptr;
     };
     /// Fails, naming the reason, where the function or an option cannot be had.
     static base::Result<std::unique_ptr<PassthroughDevice>> create(std::unique_ptr<HostDevice> host,
@@ -100,6 +103,10 @@ class PassthroughDevice : public snapshot::Device, private pci::FunctionEvents {
     void add_header_fields();
     base::Result<void> watch_losses();
     void settle_host();
+    void leave();
+    /// Before the guest lets it master the bus: all that its DMA may reach is there. False: it
+    /// never will be, and the device is gone.
+    bool wait_for_memory();
     void forward_command();
 
     void config_reading(std::uint64_t offset, unsigned size) override;

@@ -11,7 +11,7 @@
 namespace cupule::passthrough {
 
 /// The IOMMU domain of one guest: a VFIO container of type 1 version 2 and the IOMMU groups in it
-/// (Linux Documentation/driver-api/vfio.rst). Control thread. Closing it takes the devices out of
+/// (Linux Documentation/driver-api/vfio.rst). Closing it takes the devices out of
 /// the domain and unmaps everything.
 class VfioContainer : public VfioDomain {
   public:

@@ -18,7 +18,7 @@ struct VfioPlace {
 };
 
 /// The IOMMU domain of one guest and the way to its devices: one of VFIO's two interfaces. Control
-/// thread, but for `closing`. Destroyed after the devices in it.
+/// thread, but for `closing` and what DmaDomain has. Destroyed after the devices in it.
 class VfioDomain : public DmaDomain {
   public:
     /// Hears of the descriptors by which KVM knows VFIO's devices (Linux

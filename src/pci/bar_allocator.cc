@@ -75,7 +75,8 @@ class Assignment {
 
     base::Result<void> assign_bars(const BusEntry& entry, bool behind_bridge) {
         Function& function = *entry.function;
-        std::uint16_t command = Command::bus_master.mask;
+        std::uint16_t command =
+            Command::bus_master.with(0, !function.attributes().bus_mastering_off);
         for (unsigned bar = 0; bar < bar_count; ++bar) {
             const BarState state = function.bar(bar);
             if (state.size == 0) {

@@ -24,10 +24,10 @@ struct ResourceWindows {
 
 /// Does what firmware does before it starts an operating system: gives every BAR an address in
 /// ascending order of device, function and BAR, numbers the buses behind bridges and sets their
-/// windows, and turns decoding and bus mastering on (ROMs get an address and stay off). The same
-/// tree gives the same addresses, so it is called again after each reset. Control thread; takes the
-/// functions' monitors. Gives the highest number of a bus. Fails, naming the device and its BAR,
-/// when a window is full.
+/// windows, and turns decoding and bus mastering on (ROMs get an address and stay off; see
+/// Attributes::bus_mastering_off). The same tree gives the same addresses, so it is called again
+/// after each reset. Control thread; takes the functions' monitors. Gives the highest number of a
+/// bus. Fails, naming the device and its BAR, when a window is full.
 base::Result<std::uint8_t> assign_resources(const Bus& root, const ResourceWindows& windows);
 
 }  // namespace cupule::pci

@@ -82,6 +82,14 @@ TEST_F(BarAllocatorTest, AFunctionWithoutBarsMayStillWriteMemory) {
     EXPECT_EQ(function.read_config(config::command, 2), Command::bus_master.mask);
 }
 
+TEST_F(BarAllocatorTest, BusMasteringIsLeftToTheDriverOfAFunctionThatWantsItSo) {
+    Function function({.vendor_id = 0x8086, .device_id = 0x15F2, .bus_mastering_off = true});
+    function.add_bar(0, {.kind = BarKind::memory_32, .size = 0x1000});
+    ASSERT_TRUE(bus_.add(1, 0, function, monitor_, "card").has_value());
+    ASSERT_TRUE(assign_resources(bus_, {}).has_value());
+    EXPECT_EQ(function.read_config(config::command, 2), Command::memory_space.mask);
+}
+
 TEST_F(BarAllocatorTest, WhatDoesNotFitIsRefusedByName) {
     add(bus_, 1, {{.kind = BarKind::memory_32, .size = 1024 * mib}});
     add(bus_, 2, {{.kind = BarKind::memory_32, .size = 1024 * mib}});

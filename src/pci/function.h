@@ -40,6 +40,8 @@ struct Attributes {
     bool express = false;
     /// Wants an INTx pin; the machine's IntxRouter chooses the letter.
     bool uses_intx = false;
+    /// Firmware leaves its bus mastering off, so that a driver turns it on.
+    bool bus_mastering_off = false;
 };
 
 /// What a device hears from its function. Called with the function's monitor held.
