@@ -8,7 +8,10 @@
 #include <utility>
 
 #include "base/file_descriptor.h"
+#include "base/log.h"
+#include "passthrough/config_image.h"
 #include "passthrough/host_files.h"
+#include "pci/config_registers.h"
 
 namespace cupule::passthrough {
 namespace {
@@ -27,6 +30,31 @@ base::Result<void> write_file(const std::string& path, const std::string& text) 
     return {};
 }
 
+/// Sets the enables of Device Control that the driver had set, which `function.config` shows, and
+/// that it cleared as it left. Best effort: without them the device is as good.
+void keep_error_messages(const HostFunction& function, const std::string& config_path) {
+    constexpr std::uint64_t device_control = 8;  // in the PCI Express capability
+    constexpr std::uint64_t error_enables = 0x000F;
+    const ConfigReader read = config_reader(function.config);
+    const ConfigImage image =
+        read_config_image(read, static_cast<unsigned>(function.config.size()));
+    const ConfigCapability* const express = image.find(pci::capability::express);
+    if (express == nullptr || express->length < device_control + 2) {
+        return;
+    }
+    const std::uint64_t at = express->offset + device_control;
+    const std::uint64_t enabled = read(at, 2) & error_enables;
+    const auto fd = base::open_file(config_path, O_RDWR);
+    std::uint16_t now = 0;
+    if (enabled == 0 || !fd || pread(fd->get(), &now, sizeof now, static_cast<off_t>(at)) < 2) {
+        return;
+    }
+    const auto wanted = static_cast<std::uint16_t>(now | enabled);
+    if (wanted != now && pwrite(fd->get(), &wanted, sizeof wanted, static_cast<off_t>(at)) < 2) {
+        base::log_debug("{}: its errors will not be heard of", function.address.text());
+    }
+}
+
 }  // namespace
 
 DriverBinding::DriverBinding(std::string root, Writer writer)
@@ -36,12 +64,21 @@ std::string DriverBinding::device_path(const HostFunction& function) const {
     return fmt::format("{}{}/devices/{}", root_, bus, function.address.text());
 }
 
-std::string DriverBinding::record_path(const HostFunction& function) const {
-    return fmt::format("{}{}/{}", root_, record_directory, function.address.text());
+std::string DriverBinding::record_path(const HostAddress& address) const {
+    return fmt::format("{}{}/{}", root_, record_directory, address.text());
 }
 
 std::optional<BindingRecord> DriverBinding::record(const HostFunction& function) const {
-    const std::string path = record_path(function);
+    const bool others = !function.driver.empty() && function.driver != "vfio-pci";
+    return others ? std::nullopt : read_record(function);
+}
+
+void DriverBinding::forget(const HostAddress& address) const {
+    unlink(record_path(address).c_str());
+}
+
+std::optional<BindingRecord> DriverBinding::read_record(const HostFunction& function) const {
+    const std::string path = record_path(function.address);
     if (access(path.c_str(), F_OK) < 0) {
         return std::nullopt;
     }
@@ -66,10 +103,11 @@ base::Result<void> DriverBinding::write_record(const HostFunction& function,
         fmt::format("{}\n{}\n{}\n", function.driver,
                     override_driver == no_override ? std::string() : override_driver,
                     time == BindingTime::until_run_ends ? run_mark : std::string_view());
-    CUPULE_TRY_ASSIGN(const base::FileDescriptor fd,
-                      base::open_file(record_path(function), O_WRONLY | O_CREAT | O_TRUNC, 0600));
+    CUPULE_TRY_ASSIGN(
+        const base::FileDescriptor fd,
+        base::open_file(record_path(function.address), O_WRONLY | O_CREAT | O_TRUNC, 0600));
     if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-        return base::fail_errno(errno, "cannot write '{}'", record_path(function));
+        return base::fail_errno(errno, "cannot write '{}'", record_path(function.address));
     }
     return {};
 }
@@ -88,10 +126,11 @@ base::Result<void> DriverBinding::bind(const HostFunction& function, BindingTime
     }
     const std::string path = device_path(function);
     CUPULE_TRY(write_record(function, time));
-    const auto before = record(function);
+    const auto before = read_record(function);
     CUPULE_TRY(write_(path + "/driver_override", "vfio-pci"));
     if (!function.driver.empty()) {
         CUPULE_TRY(write_(path + "/driver/unbind", function.address.text()));
+        keep_error_messages(function, path + "/config");
     }
     const auto probed = write_(root_ + bus + "/drivers_probe", function.address.text());
     const std::string driver = host_link_name(path + "/driver");
@@ -133,7 +172,7 @@ base::Result<void> DriverBinding::give_back(const HostFunction& function, bool b
                                                : base::Result<void>(base::fail("no such driver"));
         given = given ? given : write_(root_ + bus + "/drivers_probe", name);
     }
-    unlink(record_path(function).c_str());
+    forget(function.address);
     return given;
 }
 

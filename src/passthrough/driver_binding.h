@@ -38,19 +38,24 @@ class DriverBinding {
 
     /// Takes the function from its driver and gives it to vfio-pci; nothing happens when that has
     /// it. Where vfio-pci does not take it, its driver has it again. The error names what is
-    /// missing.
+    /// missing. Messages of errors that its driver let it send it may send on (PCI Express Base
+    /// 3.1, 7.8.4): some drivers forbid them as they leave, and nobody would hear of a failure.
     base::Result<void> bind(const HostFunction& function,
                             BindingTime time = BindingTime::until_unbound) const;
     /// Takes it from vfio-pci and gives it to the driver it had, or to none if it had none; where
     /// that is not known, to the one that wants it.
     base::Result<void> unbind(const HostFunction& function) const;
 
-    /// Of a function that `bind` took and nobody gave back.
+    /// Of a function that `bind` took and nobody gave back. Where another driver has it, it was
+    /// given back or is another device in the same place.
     std::optional<BindingRecord> record(const HostFunction& function) const;
+    /// The device has left.
+    void forget(const HostAddress& address) const;
 
   private:
     std::string device_path(const HostFunction& function) const;
-    std::string record_path(const HostFunction& function) const;
+    std::string record_path(const HostAddress& address) const;
+    std::optional<BindingRecord> read_record(const HostFunction& function) const;
     base::Result<void> write_record(const HostFunction& function, BindingTime time) const;
     base::Result<void> give_back(const HostFunction& function, bool bound,
                                  const std::optional<BindingRecord>& record) const;

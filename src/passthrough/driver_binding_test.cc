@@ -113,6 +113,48 @@ TEST_F(DriverBindingTest, TheKeeperGivesBackWhatItWasToldWhenItsPipeEnds) {
     EXPECT_EQ(driver(), "e1000e");
 }
 
+TEST_F(DriverBindingTest, TheKeeperForgetsADeviceInWhosePlaceAnotherIs) {
+    ASSERT_TRUE(binding_.bind(function(), BindingTime::until_run_ends));
+    ASSERT_TRUE(host_.kernel(host_.root() + "/sys/bus/pci/devices/" + nic + "/driver/unbind", nic));
+    ASSERT_TRUE(host_.kernel(host_.root() + "/sys/bus/pci/drivers/e1000e/bind", nic));
+    EXPECT_FALSE(binding_.record(function()));
+    host_.write("/pipe", std::string(nic) + "\n");
+    const auto pipe = base::open_file(host_.root() + "/pipe", O_RDONLY);
+    ASSERT_TRUE(pipe);
+    EXPECT_TRUE(keep_drivers(pipe->get(), binding_, host_.root()).empty());
+    EXPECT_EQ(driver(), "e1000e");
+    EXPECT_EQ(host_.read(std::string("/run/cupule-passthrough/") + nic), "");
+}
+
+TEST_F(DriverBindingTest, ADeviceMaySendTheErrorsThatItsDriverLetItSend) {
+    host_.add({.name = "0000:00:05.0", .driver = "e1000e", .group = 4, .capability = 0x10});
+    const std::string path = "/sys/bus/pci/devices/0000:00:05.0/config";
+    constexpr std::size_t device_control = 0x48;
+    const auto set_control = [&](char value) {
+        std::string config = host_.read(path);
+        config[0x42] = 2;  // the capability's version
+        config[device_control] = value;
+        host_.write(path, config);
+    };
+    const auto control = [&] { return host_.read(path)[device_control] & 0xFF; };
+    const DriverBinding binding(host_.root(),
+                                [&](const std::string& file, const std::string& text) {
+                                    if (file.ends_with("/unbind")) {
+                                        set_control(0x10);  // as a driver does that leaves
+                                    }
+                                    return host_.kernel(file, text);
+                                });
+    set_control(0x17);
+    const auto with_errors = *HostTopology::read(host_.root())->find({.device = 5});
+    ASSERT_TRUE(binding.bind(with_errors));
+    EXPECT_EQ(control(), 0x17);
+    ASSERT_TRUE(binding.unbind(*HostTopology::read(host_.root())->find({.device = 5})));
+    set_control(0x10);
+    const auto without = *HostTopology::read(host_.root())->find({.device = 5});
+    ASSERT_TRUE(binding.bind(without));
+    EXPECT_EQ(control(), 0x10) << "the host did not want to hear of them";
+}
+
 TEST_F(DriverBindingTest, TheKeeperLeavesAloneWhatWasGivenBackByHand) {
     host_.write("/pipe", "0000:00:02.0\n");
     const auto pipe = base::open_file(host_.root() + "/pipe", O_RDONLY);

@@ -108,8 +108,11 @@ std::vector<base::Error> keep_drivers(int fd, const DriverBinding& binding,
         const auto address = HostAddress::parse(next_line(rest));
         const auto host = HostTopology::read(root);
         const HostFunction* function = address && host ? host->find(*address) : nullptr;
+        if (address && host && (function == nullptr || !binding.record(*function))) {
+            binding.forget(*address);  // unplugged, or given back by hand
+        }
         if (function == nullptr || !binding.record(*function)) {
-            continue;  // unplugged, or given back by hand
+            continue;
         }
         if (auto done = binding.unbind(*function); !done) {
             failures.push_back(std::move(done.error()));

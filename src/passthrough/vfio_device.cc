@@ -102,6 +102,12 @@ base::Result<std::unique_ptr<VfioDevice>> VfioDevice::open(VfioDomain& domain,
     if (auto read = device->read_layout(); !read) {
         return std::unexpected(read.error().in(device->name_));
     }
+    if (reset == ResetChoice::power_state_too &&
+        read_config_image(*device).find(pci::capability::power_management) == nullptr) {
+        return base::fail(
+            "{}: d3hot_reset: the device has no power management; leave the option out",
+            device->name_);
+    }
     // Linux has reset what it can reset when it opened it (vfio_pci_core_enable), which takes the
     // 100 ms of a function level reset: not twice.
     if (device->host_resets_ && reset == ResetChoice::best) {
@@ -342,8 +348,7 @@ void VfioDevice::cycle_power_state() {
     const ConfigImage image = read_config_image(*this);
     const ConfigCapability* power = image.find(pci::capability::power_management);
     if (power == nullptr) {
-        base::log_warning("{}: d3hot_reset: the device has no power management", name_);
-        return;
+        return;  // it has left
     }
     const std::uint64_t at = power->offset + 4ULL;  // PMCSR
     const std::uint64_t control = read_config(at, 2) & ~std::uint64_t{3};
