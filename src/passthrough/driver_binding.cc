@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <utility>
+#include <vector>
 
 #include "base/file_descriptor.h"
 #include "base/log.h"
@@ -30,27 +31,45 @@ base::Result<void> write_file(const std::string& path, const std::string& text) 
     return {};
 }
 
-/// Sets the enables of Device Control that the driver had set, which `function.config` shows, and
-/// that it cleared as it left. Best effort: without them the device is as good.
-void keep_error_messages(const HostFunction& function, const std::string& config_path) {
+constexpr std::uint64_t error_enables = 0x000F;
+constexpr std::uint64_t uncorrected_enables = 0x0006;  // non-fatal and fatal
+
+/// Where Device Control is; std::nullopt: the function is not PCI Express.
+std::optional<std::uint64_t> device_control_place(const std::vector<std::uint8_t>& config) {
     constexpr std::uint64_t device_control = 8;  // in the PCI Express capability
-    constexpr std::uint64_t error_enables = 0x000F;
-    const ConfigReader read = config_reader(function.config);
-    const ConfigImage image =
-        read_config_image(read, static_cast<unsigned>(function.config.size()));
+    const auto size = static_cast<unsigned>(config.size());
+    const ConfigImage image = read_config_image(config_reader(config), size);
     const ConfigCapability* const express = image.find(pci::capability::express);
     if (express == nullptr || express->length < device_control + 2) {
+        return std::nullopt;
+    }
+    return express->offset + device_control;
+}
+
+std::uint64_t allowed_errors(const std::vector<std::uint8_t>& config) {
+    const auto place = device_control_place(config);
+    return place ? config_reader(config)(*place, 2) & error_enables : 0;
+}
+
+/// Sets the enables of Device Control that the driver had set, which `function.config` shows, and
+/// those of errors that are not corrected where the port above, `port`, has them. Best effort:
+/// without them the device is as good.
+void allow_error_messages(const HostFunction& function, const std::vector<std::uint8_t>& port,
+                          const std::string& config_path) {
+    const auto place = device_control_place(function.config);
+    const std::uint64_t allowed =
+        allowed_errors(function.config) | (allowed_errors(port) & uncorrected_enables);
+    if (!place || allowed == 0) {
         return;
     }
-    const std::uint64_t at = express->offset + device_control;
-    const std::uint64_t enabled = read(at, 2) & error_enables;
     const auto fd = base::open_file(config_path, O_RDWR);
+    const auto at = static_cast<off_t>(*place);
     std::uint16_t now = 0;
-    if (enabled == 0 || !fd || pread(fd->get(), &now, sizeof now, static_cast<off_t>(at)) < 2) {
+    if (!fd || pread(fd->get(), &now, sizeof now, at) != sizeof now) {
         return;
     }
-    const auto wanted = static_cast<std::uint16_t>(now | enabled);
-    if (wanted != now && pwrite(fd->get(), &wanted, sizeof wanted, static_cast<off_t>(at)) < 2) {
+    const auto wanted = static_cast<std::uint16_t>(now | allowed);
+    if (wanted != now && pwrite(fd->get(), &wanted, sizeof wanted, at) != sizeof wanted) {
         base::log_debug("{}: its errors will not be heard of", function.address.text());
     }
 }
@@ -60,8 +79,8 @@ void keep_error_messages(const HostFunction& function, const std::string& config
 DriverBinding::DriverBinding(std::string root, Writer writer)
     : root_(std::move(root)), write_(writer ? std::move(writer) : Writer(write_file)) {}
 
-std::string DriverBinding::device_path(const HostFunction& function) const {
-    return fmt::format("{}{}/devices/{}", root_, bus, function.address.text());
+std::string DriverBinding::device_path(const HostAddress& address) const {
+    return fmt::format("{}{}/devices/{}", root_, bus, address.text());
 }
 
 std::string DriverBinding::record_path(const HostAddress& address) const {
@@ -98,7 +117,8 @@ base::Result<void> DriverBinding::write_record(const HostFunction& function,
     if (mkdir(directory.c_str(), 0700) < 0 && errno != EEXIST) {
         return base::fail_errno(errno, "cannot make '{}'", directory);
     }
-    const std::string override_driver = read_host_text(device_path(function) + "/driver_override");
+    const std::string override_driver =
+        read_host_text(device_path(function.address) + "/driver_override");
     const std::string text =
         fmt::format("{}\n{}\n{}\n", function.driver,
                     override_driver == no_override ? std::string() : override_driver,
@@ -124,14 +144,18 @@ base::Result<void> DriverBinding::bind(const HostFunction& function, BindingTime
     if (access(vfio.c_str(), F_OK) < 0) {
         return base::fail("the kernel has no vfio-pci driver: `modprobe vfio-pci`");
     }
-    const std::string path = device_path(function);
+    const std::string path = device_path(function.address);
     CUPULE_TRY(write_record(function, time));
     const auto before = read_record(function);
     CUPULE_TRY(write_(path + "/driver_override", "vfio-pci"));
     if (!function.driver.empty()) {
         CUPULE_TRY(write_(path + "/driver/unbind", function.address.text()));
-        keep_error_messages(function, path + "/config");
     }
+    std::string port;
+    if (function.upstream) {
+        port = read_host_bytes(device_path(*function.upstream) + "/config");
+    }
+    allow_error_messages(function, {port.begin(), port.end()}, path + "/config");
     const auto probed = write_(root_ + bus + "/drivers_probe", function.address.text());
     const std::string driver = host_link_name(path + "/driver");
     if (driver == "vfio-pci") {
@@ -156,7 +180,7 @@ base::Result<void> DriverBinding::unbind(const HostFunction& function) const {
 base::Result<void> DriverBinding::give_back(const HostFunction& function, bool bound,
                                             const std::optional<BindingRecord>& record) const {
     const std::string name = function.address.text();
-    const std::string path = device_path(function);
+    const std::string path = device_path(function.address);
     const bool had_override = record && !record->override_driver.empty();
     CUPULE_TRY(write_(path + "/driver_override", had_override ? record->override_driver : "\n"));
     if (bound) {

@@ -38,8 +38,9 @@ class DriverBinding {
 
     /// Takes the function from its driver and gives it to vfio-pci; nothing happens when that has
     /// it. Where vfio-pci does not take it, its driver has it again. The error names what is
-    /// missing. Messages of errors that its driver let it send it may send on (PCI Express Base
-    /// 3.1, 7.8.4): some drivers forbid them as they leave, and nobody would hear of a failure.
+    /// missing. It may send messages of the errors that its driver allowed, and of those that are
+    /// not corrected where the port above sends them on (PCI Express Base 3.1, 7.8.4): some drivers
+    /// and kernels do not allow them, and nobody would hear of a failure.
     base::Result<void> bind(const HostFunction& function,
                             BindingTime time = BindingTime::until_unbound) const;
     /// Takes it from vfio-pci and gives it to the driver it had, or to none if it had none; where
@@ -53,7 +54,7 @@ class DriverBinding {
     void forget(const HostAddress& address) const;
 
   private:
-    std::string device_path(const HostFunction& function) const;
+    std::string device_path(const HostAddress& address) const;
     std::string record_path(const HostAddress& address) const;
     std::optional<BindingRecord> read_record(const HostFunction& function) const;
     base::Result<void> write_record(const HostFunction& function, BindingTime time) const;

@@ -155,6 +155,29 @@ TEST_F(DriverBindingTest, ADeviceMaySendTheErrorsThatItsDriverLetItSend) {
     EXPECT_EQ(control(), 0x10) << "the host did not want to hear of them";
 }
 
+TEST_F(DriverBindingTest, ADeviceMaySendTheErrorsThatThePortAboveSendsOn) {
+    const std::string port = "0000:00:1c.0";
+    host_.add({.name = port, .driver = "pcieport", .capability = 0x10, .header_type = 1});
+    host_.add({.name = "0000:01:00.0",
+               .driver = "igc",
+               .group = 5,
+               .capability = 0x10,
+               .bus = "pci0000:00/" + port});
+    const auto config_of = [](const std::string& name) {
+        return "/sys/bus/pci/devices/" + name + "/config";
+    };
+    const auto set_control = [&](const std::string& name, char value) {
+        std::string config = host_.read(config_of(name));
+        config[0x42] = 2;
+        config[0x48] = value;
+        host_.write(config_of(name), config);
+    };
+    set_control(port, 0x1F);
+    set_control("0000:01:00.0", 0x20);
+    ASSERT_TRUE(binding_.bind(*HostTopology::read(host_.root())->find({.bus = 1})));
+    EXPECT_EQ(host_.read(config_of("0000:01:00.0"))[0x48], 0x26) << "all but corrected ones";
+}
+
 TEST_F(DriverBindingTest, TheKeeperLeavesAloneWhatWasGivenBackByHand) {
     host_.write("/pipe", "0000:00:02.0\n");
     const auto pipe = base::open_file(host_.root() + "/pipe", O_RDONLY);
