@@ -160,7 +160,10 @@ class Session:
         *lines, self.lines = (self.lines + data).split(b"\n")
         for line in lines:
             self.last_beat = time.monotonic()
-            if line != b"beat":
+            asked = re.fullmatch(r"monitor (\d+) (.+)", line.decode(errors="replace"))
+            if asked:
+                self.vm.answer_monitor(*asked.groups())
+            elif line != b"beat":
                 self.events.append(line.decode(errors="replace"))
 
     def from_terminal(self):
@@ -181,5 +184,6 @@ class Session:
         if fault:
             raise LabFault(fault.group(0).strip())
         if self.booted and now - self.last_beat > HEARTBEAT_LIMIT_S:
-            state = self.vm.ask("info registers -a", "info lapic", "info pic", "info registers -a")
+            questions = ("info registers -a", "info lapic", "info pic", "info registers -a")
+            state = "\n".join(f"{question}:\n{self.vm.ask(question)}" for question in questions)
             raise LabFault(f"no heartbeat from the Service VM for {HEARTBEAT_LIMIT_S} s\n{state}")

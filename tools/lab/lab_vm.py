@@ -33,25 +33,42 @@ def tool(name, *arguments):
 
 def image_file(path, share):
     """The file of a disk; a size like 64M makes an empty one that goes with the lab."""
-    if not re.fullmatch("[0-9]+[KMG]", path):
+    if not re.fullmatch("[0-9]+[KMG]?", path):
         return path
     file = os.path.join(share, f"disk{len(os.listdir(share))}.img")
     subprocess.run(["truncate", "-s", path, file], check=True)
     return file
 
 
+def sriov_disk(index, share, size):
+    """An NVMe controller behind a root port that can have four virtual functions. Namespace 1 (disk{index}) is the
+    physical function's alone; namespace 2, of the same size, is for whom `nvme attach-ns` gives it to."""
+    second = image_file(str(size), share)
+    return [
+        "-drive", f"file={second.replace(',', ',,')},if=none,id=second{index},format=raw",
+        "-device", f"pcie-root-port,id=port{index},addr={0x8 + index:#x},slot={index},chassis={index}",
+        "-device", f"nvme-subsys,id=subsystem{index}",
+        "-device", f"nvme,id=nvme{index},serial=lab{index},bus=port{index},subsys=subsystem{index},sriov_max_vfs=4,"
+                   "max_ioqpairs=10,sriov_vq_flexible=8,msix_qsize=12,sriov_vi_flexible=8",
+        "-device", f"nvme-ns,drive=disk{index},bus=nvme{index},nsid=1,shared=off",
+        "-device", f"nvme-ns,drive=second{index},bus=nvme{index},nsid=2,detached=on",
+    ]  # fmt: skip
+
+
 def disk_devices(spec, index, share):
-    """nvme:FILE or ahci:FILE."""
+    """nvme:FILE, nvme-sriov:FILE or ahci:FILE."""
     kind, separator, path = spec.partition(":")
     path = image_file(path, share)
-    if kind not in ("nvme", "ahci") or not separator:
-        raise LabError(f"--disk {spec}: it must be nvme:FILE or ahci:FILE")
+    if kind not in ("nvme", "nvme-sriov", "ahci") or not separator:
+        raise LabError(f"--disk {spec}: it must be nvme:FILE, nvme-sriov:FILE or ahci:FILE")
     if not os.access(path, os.R_OK | os.W_OK):
         raise LabError(f"--disk {spec}: the file {path} is not there or not writable")
     image_format = "qcow2" if path.endswith(".qcow2") else "raw"
     drive = ["-drive", f"file={path.replace(',', ',,')},if=none,id=disk{index},format={image_format}"]
     if kind == "nvme":
         return drive + ["-device", f"nvme,drive=disk{index},serial=lab{index},addr={0x8 + index:#x}"]
+    if kind == "nvme-sriov":
+        return drive + sriov_disk(index, share, os.path.getsize(path))
     return drive + [
         "-device", f"ich9-ahci,id=ahci{index},addr={0x8 + index:#x}",
         "-device", f"ide-hd,drive=disk{index},bus=ahci{index}.0,serial=lab{index}",
@@ -86,6 +103,7 @@ class Vm:
         self.channels = {}
         self.guest_ends = []
         self.helpers = []
+        self.greeted = False
 
     def channel(self, name):
         """A connected pair: ours goes to `channels`, the other is inherited by QEMU."""
@@ -108,18 +126,37 @@ class Vm:
     def monitor_arguments(self):
         return self.channel("monitor") + ["-mon", "chardev=monitor,mode=readline"]
 
-    def ask(self, *questions):
-        """What QEMU's monitor answers; once in a VM's life, for the log of a fault of the lab: best effort."""
+    def read_to_prompt(self):
+        prompt = b"(qemu) "
+        text = b""
+        while not text.endswith(prompt):
+            piece = self.channels["monitor"].recv(65536)
+            if not piece:
+                raise OSError("it ended")
+            text += piece
+        return text.removesuffix(prompt).decode(errors="replace")
+
+    def ask(self, question):
+        """What QEMU's monitor answers; best effort."""
         monitor = self.channels["monitor"]
         monitor.settimeout(5.0)
-        answer = b""
         try:
-            monitor.sendall(b"".join(question.encode() + b"\n" for question in questions))
-            while answer.count(b"(qemu) ") < len(questions) + 1:  # the first stands before the first question
-                answer += monitor.recv(65536)
-        except OSError:
-            answer += b"(QEMU's monitor does not answer)"
-        return "\n".join(answer.decode(errors="replace").splitlines())
+            if not self.greeted:
+                self.read_to_prompt()
+                self.greeted = True
+            monitor.sendall(question.encode() + b"\n")
+            # The first line is the question as the monitor echoes it, with its cursor movements.
+            return "\n".join(self.read_to_prompt().splitlines()[1:])
+        except OSError as error:
+            return f"(QEMU's monitor does not answer: {error})"
+
+    def answer_monitor(self, number, question):
+        """For the agent's command `monitor`: the answer becomes a file of the share."""
+        path = os.path.join(self.share, f"monitor.{number}")
+        with open(path + ".part", "w", encoding="utf-8") as file:
+            answer = self.ask(question)
+            file.write(answer + "\n" if answer else "")
+        os.rename(path + ".part", path)
 
     def initrd_arguments(self, initrd):
         if not self.options.tpm:
@@ -173,6 +210,8 @@ class Vm:
             "-M", "q35,kernel-irqchip=off", "-accel", "tcg,thread=multi", "-cpu", "max,+svm,+npt,-xsave,-erms",
             "-smp", str(options.smp), "-m", str(options.memory), "-display", "none", "-vga", "none",
             "-device", "intel-iommu,intremap=" + ("off" if options.no_intremap else "on"),
+            # Root ports have hot-plug registers of their own, as hardware has, not ACPI's.
+            "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
             "-chardev", f"file,id=console,path={self.console_path}", "-serial", "chardev:console",
             "-kernel", f"{kernel}/vmlinux",
         ]  # fmt: skip
