@@ -40,7 +40,7 @@ class DriverBinding {
     /// it. Where vfio-pci does not take it, its driver has it again. The error names what is
     /// missing. It may send messages of the errors that its driver allowed, and of those that are
     /// not corrected where the port above sends them on (PCI Express Base 3.1, 7.8.4): some drivers
-    /// and kernels do not allow them, and nobody would hear of a failure.
+    /// forbid them as they leave, and nobody would hear of a failure.
     base::Result<void> bind(const HostFunction& function,
                             BindingTime time = BindingTime::until_unbound) const;
     /// Takes it from vfio-pci and gives it to the driver it had, or to none if it had none; where
