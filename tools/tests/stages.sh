@@ -73,7 +73,7 @@ stage() {
 # lost NAME STATUS: a stage that did not come to its end.
 lost() {
     if [ "$deadline" != 0 ] && [ "$2" = 124 ]; then
-        result skip "$1" "--quick has no time left for it; the whole run has"
+        result skip "$1" "the run's limit left no time for it; one without a limit has it"
     else
         result fail "$1" "status $2, see build/logs"
     fi
