@@ -86,6 +86,18 @@ status_of() {
 # shown NAME: what a failed case should show of a guest.
 shown() { tail -n 15 "$scratch/$1" "$scratch/$1.err" && false; }
 
+# word FILE NAME: what stands behind it on its last line.
+word() { sed -n "s/^$2 //p" "$1" | tr -d '\r' | tail -n 1; }
+# agree FILE NAME FILE NAME: the same word stands behind both, and one does.
+agree() { [ -n "$(word "$1" "$2")" ] && same "$(word "$1" "$2")" "$(word "$3" "$4")"; }
+# says FILE PATTERN
+says() { grep -qE "$2" "$1" || shown "$1"; }
+# ends PID SECONDS FILE: a guest in the background ends well in that time.
+ends() {
+    status_of "$1" "$2"
+    same 0 "$status" || shown "$3"
+}
+
 # ended NAME STATUS: the guest's run ended well; if not, the end of its output tells how far it came.
 ended() { same 0 "$2" || shown "$1"; }
 
