@@ -58,6 +58,7 @@ passthrough() {
 }
 
 # The stages are quiet: they are not what is shown here.
+# shellcheck disable=SC2034 # what stages.sh writes its logs to
 logs=build/logs/demo
 begin
 step install tools/install-deps build lab
