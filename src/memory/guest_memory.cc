@@ -214,27 +214,36 @@ std::span<std::byte> GuestMemory::span(GuestAddress address, std::uint64_t size)
 }
 
 bool GuestMemory::read(GuestAddress address, std::span<std::byte> to) const {
+    if (to.empty()) {
+        return true;
+    }
     const std::span<std::byte> from = span(address, to.size());
-    if (from.size() != to.size() || from.data() == nullptr) {
-        return to.empty();
+    if (from.empty()) {
+        return false;
     }
     copy_from_guest(to, from.data());
     return true;
 }
 
 bool GuestMemory::write(GuestAddress address, std::span<const std::byte> from) const {
+    if (from.empty()) {
+        return true;
+    }
     const std::span<std::byte> to = span(address, from.size());
-    if (to.size() != from.size() || to.data() == nullptr) {
-        return from.empty();
+    if (to.empty()) {
+        return false;
     }
     copy_to_guest(to.data(), from);
     return true;
 }
 
 bool GuestMemory::fill(GuestAddress address, std::byte value, std::uint64_t size) const {
+    if (size == 0) {
+        return true;
+    }
     const std::span<std::byte> to = span(address, size);
-    if (to.data() == nullptr) {
-        return size == 0;
+    if (to.empty()) {
+        return false;
     }
     fill_guest(to, value);
     return true;

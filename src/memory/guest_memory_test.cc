@@ -35,6 +35,14 @@ TEST(GuestMemory, RefusesRangesThatLeaveRamOrWrap) {
     EXPECT_EQ(memory->load<std::uint8_t>({0xFFFF}), 0U);
 }
 
+TEST(GuestMemory, NothingIsReadAndWrittenAnywhere) {
+    const auto memory = two_pieces();
+    EXPECT_TRUE(memory->read({0}, {}));
+    EXPECT_TRUE(memory->write({0}, {}));
+    EXPECT_TRUE(memory->read({~std::uint64_t{0}}, {}));
+    EXPECT_TRUE(memory->fill({0x10000}, std::byte{1}, 0));
+}
+
 TEST(GuestMemory, IsSparse) {
     const RamLayout layout{.pieces = {{{0}, std::uint64_t{64} << 30}}};
     const auto memory = GuestMemory::create(layout);
