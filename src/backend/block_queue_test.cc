@@ -9,6 +9,7 @@
 #include <array>
 #include <cstring>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "backend/block_store.h"
@@ -85,6 +86,34 @@ class BlockQueueTest : public ::testing::TestWithParam<Kind> {
     std::unique_ptr<BlockStore> store_;
     std::unique_ptr<BlockQueue> queue_;
 };
+
+TEST(MemoryBlockStore, WhoeverSubmitsDoesTheWorkUnlessTheUserSaysOtherwise) {
+    std::string path = "/dev/shm/cupule_block_XXXXXX";
+    const base::FileDescriptor file{mkstemp(path.data())};
+    ASSERT_TRUE(file);
+    EXPECT_EQ(ftruncate(file.get(), 4096), 0);
+    for (const auto& [aio, at_once] : {std::pair{BlockAio::automatic, true},
+                                       std::pair{BlockAio::io_uring, false},
+                                       std::pair{BlockAio::threads, false}}) {
+        const auto store = FileBlockStore::open({.path = path, .aio = aio});
+        ASSERT_TRUE(store) << store.error().message;
+        const auto queue = *(*store)->make_queue(1);
+        EXPECT_EQ(queue->event_fd() < 0, at_once);
+        std::array<std::byte, 512> bytes{std::byte{1}};
+        const iovec segment{.iov_base = bytes.data(), .iov_len = bytes.size()};
+        for (const BlockOperation operation : {BlockOperation::write, BlockOperation::read}) {
+            ASSERT_TRUE(queue->submit({.operation = operation,
+                                       .bytes = bytes.size(),
+                                       .segments = std::span(&segment, 1)}));
+            queue->kick();
+            queue->wait();
+            std::array<BlockCompletion, 1> done{};
+            EXPECT_EQ(queue->collect(done), 1U);
+            EXPECT_EQ(done[0].error, 0);
+        }
+    }
+    unlink(path.c_str());
+}
 
 /// A request with memory of its own, cut into segments.
 struct Transfer {

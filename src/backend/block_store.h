@@ -18,7 +18,8 @@
 
 namespace cupule::backend {
 
-/// Who carries requests out: io_uring, or threads that wait.
+/// Who carries requests out: io_uring, or threads that wait. Without a choice io_uring, and for an
+/// image in the host's memory (tmpfs, ramfs) whoever submits.
 enum class BlockAio : std::uint8_t { automatic, io_uring, threads };
 
 /// How an image is opened and served: `[iothread...,][mq=N,]PATH[,OPTION...]`.

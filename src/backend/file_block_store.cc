@@ -1,7 +1,9 @@
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -123,6 +125,14 @@ class SegmentCopy {
     std::size_t offset_ = 0;
 };
 
+/// Whether the file's bytes are nowhere but in the host's memory. Such file systems have io_uring
+/// hand all work to threads of the kernel's (up to Linux 6.5), for a copy that waits for no disk.
+bool is_in_memory(int fd) {
+    struct statfs status {};
+    return fstatfs(fd, &status) == 0 &&
+           (status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC);
+}
+
 }  // namespace
 
 FileBlockStore::FileBlockStore(base::FileDescriptor file, const BlockOptions& options,
@@ -239,6 +249,9 @@ base::Result<void> FileBlockStore::write(std::span<const iovec> from, std::uint6
 }
 
 base::Result<std::unique_ptr<BlockQueue>> FileBlockStore::make_queue(unsigned depth) {
+    if (aio_ == BlockAio::automatic && is_in_memory(file_.get())) {
+        return make_immediate_block_queue(*this, depth);
+    }
     if (aio_ != BlockAio::threads) {
         auto queue = make_uring_block_queue(
             {.fd = file_.get(), .start = start_, .alignment = alignment_, .cached = cached_}, *this,
