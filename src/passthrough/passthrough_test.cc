@@ -446,7 +446,9 @@ TEST_F(Passthrough, ADeviceThatIsTakenAwayIsGoneForTheGuestAndTheMachineGoesOn) 
 TEST_F(Passthrough, AnErrorThatIsNotCorrectedTakesTheDeviceAwayOnce) {
     build(make_i225_model(1, 5));
     start();
-    base::signal_eventfd(host_->loss_eventfd(HostLoss::failed));
+    vm_.write_memory(bar_address + Registers::failure, 4, 1);
+    loop_->run_once(0);
+    EXPECT_TRUE(host_->released());
     base::signal_eventfd(host_->loss_eventfd(HostLoss::requested));
     for (unsigned i = 0; i < 4; ++i) {
         loop_->run_once(0);

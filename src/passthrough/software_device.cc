@@ -19,7 +19,9 @@ base::Result<std::unique_ptr<SoftwareDevice>> SoftwareDevice::create(
     SoftwareModel model, const memory::GuestMemory& memory) {
     std::unique_ptr<SoftwareDevice> device(new SoftwareDevice(std::move(model), memory));
     const SoftwareModel& is = device->model_;
-    CUPULE_TRY_ASSIGN(device->loss_, base::make_eventfd());
+    for (base::FileDescriptor& loss : device->losses_) {
+        CUPULE_TRY_ASSIGN(loss, base::make_eventfd());
+    }
     void* page =
         mmap(nullptr, is.mapped_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) {
@@ -109,6 +111,9 @@ void SoftwareDevice::write_bar(unsigned bar, std::uint64_t offset, unsigned size
         case Registers::interrupt:
             interrupt(static_cast<unsigned>(value));
             break;
+        case Registers::failure:
+            base::signal_eventfd(loss_eventfd(HostLoss::failed));
+            break;
         default:
             break;
     }
@@ -187,7 +192,7 @@ base::Result<void> SoftwareDevice::reset() {
 }
 
 int SoftwareDevice::loss_eventfd(HostLoss loss) const {
-    return loss == HostLoss::requested ? loss_.get() : -1;
+    return losses_[static_cast<std::size_t>(loss)].get();
 }
 
 void SoftwareDevice::release() {

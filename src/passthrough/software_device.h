@@ -45,6 +45,7 @@ struct SoftwareRegisters {
     static constexpr std::uint64_t start = 0x1C;        // copies, then sends this vector
     static constexpr std::uint64_t status = 0x20;       // 1: done, 2: blocked
     static constexpr std::uint64_t interrupt = 0x24;    // sends this vector
+    static constexpr std::uint64_t failure = 0x28;      // an error that nobody corrects
     static constexpr std::uint32_t identity_value = 0x6375'7064;
     static constexpr std::uint32_t length_max = 4096;
     static constexpr std::uint32_t done = 1;
@@ -109,7 +110,8 @@ class SoftwareDevice : public HostDevice {
     State state_;
     HostInterrupt kind_ = HostInterrupt::intx;
     std::vector<int> eventfds_;
-    base::FileDescriptor loss_;
+    // By HostLoss.
+    std::array<base::FileDescriptor, 2> losses_;
     unsigned resets_ = 0;
     bool released_ = false;
     base::GuestFault blocked_{"passthru model", "a DMA outside guest memory is blocked: at"};
