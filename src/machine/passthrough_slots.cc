@@ -118,6 +118,7 @@ base::Result<void> PassthroughSlots::check_host() {
     }
     CUPULE_TRY_ASSIGN(const auto host, passthrough::HostTopology::read(host_.root));
     CUPULE_TRY(passthrough::check_host_functions(host, wanted));
+    interrupts_remapped_ = host.remaps_interrupts();
     CUPULE_TRY(take_functions(host));
     for (const auto& slot : slots_) {
         if (!slot->text.address) {
@@ -234,7 +235,8 @@ base::Result<void> PassthroughSlots::keep(const passthrough::HostAddress& addres
 passthrough::VfioPlace PassthroughSlots::vfio_place(const Slot& slot) const {
     return {.name = slot.text.address->text(),
             .group = *slot.group,
-            .character_device = passthrough::vfio_character_device(host_.root, *slot.text.address)};
+            .character_device = passthrough::vfio_character_device(host_.root, *slot.text.address),
+            .interrupts_remapped = interrupts_remapped_};
 }
 
 bool PassthroughSlots::has_iommufd() const {

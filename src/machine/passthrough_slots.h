@@ -115,6 +115,8 @@ class PassthroughSlots {
     std::unique_ptr<passthrough::DomainMapping> mapping_;
     /// nullptr: VFIO's, not the hypervisor's.
     hypervisor::DeviceAssigner* const assigner_;
+    /// As the host's kernel says, once check_host has looked.
+    bool interrupts_remapped_ = false;
     std::uint8_t last_port_number_ = 0;
     /// The links of INTx by the GSIs they have in APIC mode.
     std::vector<std::pair<irq::Gsi, unsigned>> links_;

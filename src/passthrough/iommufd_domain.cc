@@ -51,7 +51,7 @@ base::Result<void> IommufdDomain::admit(const VfioPlace& place) {
     }
     // KVM is told before: the device takes the machine over when it is bound.
     listener_.descriptor_added(device->get());
-    if (auto joined = join(device->get(), place.name); !joined) {
+    if (auto joined = join(device->get(), place); !joined) {
         listener_.descriptor_removed(device->get());
         return joined;
     }
@@ -59,10 +59,14 @@ base::Result<void> IommufdDomain::admit(const VfioPlace& place) {
     return {};
 }
 
-base::Result<void> IommufdDomain::join(int device, const std::string& name) {
+base::Result<void> IommufdDomain::join(int device, const VfioPlace& place) {
+    const std::string& name = place.name;
     uapi::DeviceBind bind{.iommufd = fd_.get()};
     if (kernel_.ioctl(device, uapi::device_bind, &bind) < 0) {
         const int code = errno;
+        if (code == EPERM && !place.interrupts_remapped) {
+            return interrupts_not_remapped("iommufd");
+        }
         if (code == EBUSY || code == EPERM) {
             return base::fail_errno(code,
                                     "{}: drivers of the host, or another process, use devices of "
@@ -77,12 +81,7 @@ base::Result<void> IommufdDomain::join(int device, const std::string& name) {
     }
     const int code = errno;
     if (code == EPERM) {
-        return base::fail_errno(
-            code,
-            "the host refuses passthrough as it cannot remap interrupts: a device could forge any "
-            "interrupt; turn interrupt remapping on in the firmware and kernel (intremap=on), or "
-            "accept that risk with the module parameter iommufd.allow_unsafe_interrupts=1 and the "
-            "option unsafe_interrupts");
+        return interrupts_not_remapped("iommufd");
     }
     return base::fail_errno(code, "{}: the IOMMU does not take it in", name);
 }

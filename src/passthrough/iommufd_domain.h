@@ -43,7 +43,7 @@ class IommufdDomain : public VfioDomain {
     IommufdDomain(VfioKernel& kernel, Listener& listener, base::FileDescriptor fd,
                   std::uint32_t space)
         : kernel_(kernel), listener_(listener), fd_(std::move(fd)), space_(space) {}
-    base::Result<void> join(int device, const std::string& name);
+    base::Result<void> join(int device, const VfioPlace& place);
 
     VfioKernel& kernel_;
     Listener& listener_;

@@ -100,7 +100,7 @@ class IommufdDomainTest : public ::testing::Test, public VfioDomain::Listener {
         return done ? std::string() : done.error().message;
     }
 
-    const VfioPlace nic_{.name = "0000:00:02.0", .group = 1, .character_device = "/dev/nic"};
+    VfioPlace nic_{.name = "0000:00:02.0", .group = 1, .character_device = "/dev/nic"};
     FakeKernel kernel_;
     std::unique_ptr<IommufdDomain> domain_;
 };
@@ -148,6 +148,9 @@ TEST_F(IommufdDomainTest, RefusalsSayWhatToDoAndLeaveNothing) {
     EXPECT_NE(refusal("bind", EBUSY).find("`cupule passthrough list`"), std::string::npos);
     EXPECT_NE(refusal("attach", EPERM).find("iommufd.allow_unsafe_interrupts=1"),
               std::string::npos);
+    EXPECT_NE(refusal("bind", EPERM).find("use devices of its IOMMU group"), std::string::npos);
+    nic_.interrupts_remapped = false;
+    EXPECT_NE(refusal("bind", EPERM).find("iommufd.allow_unsafe_interrupts=1"), std::string::npos);
     EXPECT_EQ(take().back(), "KVM - /dev/nic");
     EXPECT_FALSE(domain_->open_device(nic_));
     kernel_.refused["map"] = ENOMEM;

@@ -66,12 +66,7 @@ base::Result<void> VfioContainer::add_group(unsigned group) {
     if (groups_.empty() && vfio_ioctl(fd_.get(), VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0) {
         const int code = errno;
         if (code == EPERM) {
-            return base::fail_errno(
-                code,
-                "the host refuses passthrough as it cannot remap interrupts: a device could "
-                "forge any interrupt; turn interrupt remapping on in the firmware and kernel "
-                "(intremap=on), or accept that risk with the module parameter "
-                "vfio_iommu_type1.allow_unsafe_interrupts=1 and the option unsafe_interrupts");
+            return interrupts_not_remapped("vfio_iommu_type1");
         }
         return base::fail_errno(code, "VFIO gives IOMMU group {} no IOMMU", group);
     }

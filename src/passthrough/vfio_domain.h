@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/file_descriptor.h"
@@ -15,7 +16,12 @@ struct VfioPlace {
     unsigned group = 0;  // of the IOMMU
     /// "/dev/vfio/devices/vfio0"; empty: the kernel has none (before Linux 6.6, or left out).
     std::string character_device{};
+    bool interrupts_remapped = true;
 };
+
+/// EPERM, as the host cannot remap interrupts: what that means and how to go on. `module`, of the
+/// kernel, has the parameter that accepts the risk.
+std::unexpected<base::Error> interrupts_not_remapped(std::string_view module);
 
 /// The IOMMU domain of one guest and the way to its devices: one of VFIO's two interfaces. Control
 /// thread, but for `closing` and what DmaDomain has. Destroyed after the devices in it.
