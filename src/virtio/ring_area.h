@@ -40,6 +40,11 @@ class RingArea {
     /// Has the processor fetch what is at `offset`.
     void prefetch(std::uint32_t offset) const { __builtin_prefetch(bytes_.data() + offset); }
 
+    /// The same for what is about to be written: the cache line leaves other processors'.
+    void prefetch_to_write(std::uint32_t offset) const {
+        asm volatile("prefetchw %0" : : "m"(bytes_[offset]));
+    }
+
   private:
     template <class T>
     std::atomic_ref<T> at(std::uint32_t offset) const {

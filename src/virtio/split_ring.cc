@@ -26,6 +26,14 @@ Availability SplitRing::refresh() {
         return Availability::broken;
     }
     available_end_ = end;
+    const auto count = static_cast<std::uint16_t>(end - next_available_);
+    for (std::uint16_t line = 1; line < lines_max; ++line) {
+        const auto later = static_cast<std::uint16_t>(line * available_of_a_line);
+        if (later < count) {
+            const auto index = static_cast<std::uint16_t>(next_available_ + later);
+            available_.prefetch(available_ring::entry(slot(index)));
+        }
+    }
     for (std::uint16_t i = 0; i < ahead; ++i) {
         prefetch(static_cast<std::uint16_t>(next_available_ + i));
     }

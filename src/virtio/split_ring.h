@@ -59,6 +59,11 @@ class SplitRing {
 
     /// Chains between the one that is taken and the one whose descriptor is fetched into the cache.
     static constexpr std::uint16_t ahead = 8;
+    /// Entries in a cache line.
+    static constexpr std::uint16_t available_of_a_line = 32;
+    static constexpr std::uint16_t used_of_a_line = 8;
+    /// Lines of the available ring that are fetched when new chains are seen.
+    static constexpr std::uint16_t lines_max = 4;
 
     RingArea descriptors_;
     RingArea available_;
@@ -146,6 +151,10 @@ inline void SplitRing::put_used(std::uint16_t id, std::uint16_t /*descriptors*/,
     used_.store<std::uint32_t>(used_ring::entry_id(i), id);
     used_.store<std::uint32_t>(used_ring::entry_length(i), written);
     ++next_used_;
+    if (i % used_of_a_line == 0) {
+        const auto later = static_cast<std::uint16_t>(next_used_ + 2 * used_of_a_line);
+        used_.prefetch_to_write(used_ring::entry_id(slot(later)));
+    }
 }
 
 }  // namespace cupule::virtio
