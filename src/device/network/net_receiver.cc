@@ -70,6 +70,11 @@ void NetReceiver::run() {
 }
 
 NetReceiver::Step NetReceiver::move_frame() {
+    if (held_.empty() && waiting_bytes_ == 0) {
+        if (const auto step = move_to_next_buffer()) {
+            return *step;
+        }
+    }
     hold_buffers();
     if (waiting_bytes_ == 0) {
         if (const auto list = list_buffers(rules_.frame_bytes_max); !list.empty()) {
@@ -98,6 +103,27 @@ NetReceiver::Step NetReceiver::move_frame() {
         return Step::moved;
     }
     return Step::no_buffer;
+}
+
+std::optional<NetReceiver::Step> NetReceiver::move_to_next_buffer() {
+    virtio::Chain chain = queue_->queue().pop();
+    if (!chain) {
+        return Step::no_buffer;
+    }
+    if (chain.writable_bytes() < rules_.frame_bytes_max || cut_bytes() != 0 || filter_ ||
+        chain.writable().size() > pieces_max) {
+        hold(std::move(chain));
+        return std::nullopt;
+    }
+    const std::size_t bytes = port_.receive(chain.writable());
+    if (bytes <= header_bytes) {
+        hold(std::move(chain));
+        return Step::no_frame;
+    }
+    meter_.request(bytes - header_bytes, false);
+    write_buffers(chain, 1);
+    queue_->queue().push_used(std::move(chain), static_cast<std::uint32_t>(bytes));
+    return Step::moved;
 }
 
 NetReceiver::Step NetReceiver::receive_straight(std::span<const iovec> to) {
@@ -142,14 +168,18 @@ void NetReceiver::hold_buffers() {
         if (!chain) {
             return;
         }
-        // The header of a frame lies whole in its first buffer (5.1.6.3.1).
-        if (chain.writable_bytes() < rules_.header_bytes) {
-            queue_->queue().push_used(std::move(chain), 0);
-            continue;
-        }
-        held_bytes_ += chain.writable_bytes();
-        held_.push_back(std::move(chain));
+        hold(std::move(chain));
     }
+}
+
+void NetReceiver::hold(virtio::Chain chain) {
+    // The header of a frame lies whole in its first buffer (5.1.6.3.1).
+    if (chain.writable_bytes() < rules_.header_bytes) {
+        queue_->queue().push_used(std::move(chain), 0);
+        return;
+    }
+    held_bytes_ += chain.writable_bytes();
+    held_.push_back(std::move(chain));
 }
 
 std::span<const iovec> NetReceiver::list_buffers(std::size_t bytes) {
@@ -204,9 +234,7 @@ void NetReceiver::deliver(std::size_t bytes) {
         ++buffers;
     }
     if (cut_bytes() == 0) {
-        virtio::ChainWriter header(held_.front());
-        header.skip(net::header::buffers_at);
-        header.value(buffers);
+        write_buffers(held_.front(), buffers);
     }
     left = bytes - cut_bytes();
     for (; buffers != 0; --buffers) {
@@ -215,6 +243,12 @@ void NetReceiver::deliver(std::size_t bytes) {
         left -= written;
         give_back_first(written);
     }
+}
+
+void NetReceiver::write_buffers(const virtio::Chain& chain, std::uint16_t buffers) {
+    virtio::ChainWriter header(chain);
+    header.skip(net::header::buffers_at);
+    header.value(buffers);
 }
 
 void NetReceiver::give_back_first(std::uint32_t written) {

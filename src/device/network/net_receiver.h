@@ -41,10 +41,14 @@ class NetReceiver {
   private:
     enum class Step : std::uint8_t { moved, no_frame, no_buffer };
     Step move_frame();
+    /// The usual case: no buffer is held, and the next one has room for any frame. Without a value
+    /// the buffer is held instead, and nothing was moved.
+    std::optional<Step> move_to_next_buffer();
     Step receive_straight(std::span<const iovec> to);
     /// A frame to `waiting_`: false when there is none.
     bool fetch();
     void hold_buffers();
+    void hold(virtio::Chain chain);
     /// The held buffers as one list of at least `bytes`; empty when they are too small, or it would
     /// be too long.
     std::span<const iovec> list_buffers(std::size_t bytes);
@@ -54,6 +58,8 @@ class NetReceiver {
     /// What the driver's header lacks of the port's.
     std::size_t cut_bytes() const { return sizeof(backend::NetHeader) - rules_.header_bytes; }
     void give_back_first(std::uint32_t written);
+    /// Into the header at the start of a frame's first buffer: how many buffers the frame takes.
+    static void write_buffers(const virtio::Chain& chain, std::uint16_t buffers);
 
     event::Worker& worker_;
     backend::NetPort& port_;
