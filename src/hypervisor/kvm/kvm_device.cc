@@ -1,8 +1,10 @@
 #include "hypervisor/kvm/kvm_device.h"
 
+#include <cpuid.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <utility>
@@ -25,6 +27,15 @@ constexpr std::array requirements{
     Requirement{KVM_CAP_IMMEDIATE_EXIT, "immediate exit"},
     Requirement{KVM_CAP_EXT_CPUID, "CPUID configuration"},
 };
+
+/// KVM leaves the processor's name out (leaves 8000_0002H to 8000_0004H): it is the host's.
+void name_processor(kvm_cpuid_entry2& entry) {
+    constexpr std::uint32_t first = 0x8000'0002;
+    constexpr std::uint32_t last = 0x8000'0004;
+    if (entry.function >= first && entry.function <= last) {
+        __cpuid(entry.function, entry.eax, entry.ebx, entry.ecx, entry.edx);
+    }
+}
 
 }  // namespace
 
@@ -80,7 +91,9 @@ base::Result<KvmCpuid> KvmDevice::supported_cpuid() const {
     if (kvm_ioctl(fd_.get(), kvm_get_supported_cpuid, buffer.get()) < 0) {
         return base::fail_errno(errno, "KVM does not tell the CPUID it supports");
     }
-    return KvmCpuid{{buffer->entries, buffer->entries + buffer->count}};
+    KvmCpuid cpuid{{buffer->entries, buffer->entries + buffer->count}};
+    std::ranges::for_each(cpuid.entries, name_processor);
+    return cpuid;
 }
 
 base::Result<std::vector<std::uint32_t>> KvmDevice::msr_indices() const {

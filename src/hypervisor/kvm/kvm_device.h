@@ -60,6 +60,7 @@ class KvmDevice {
     std::size_t run_size() const { return run_size_; }
     /// How many vCPUs one VM may have.
     unsigned vcpus_max() const;
+    /// What KVM supports, with the name of the host's processor.
     base::Result<KvmCpuid> supported_cpuid() const;
     /// The MSRs that save and restore a vCPU.
     base::Result<std::vector<std::uint32_t>> msr_indices() const;
