@@ -344,7 +344,10 @@ base::Result<void> PassthroughSlots::add(Slot& slot, pci::Bus& root) {
         ++last_port_number_);
     CUPULE_TRY(root.add(place.slot, place.function, slot.port->port().bridge(), port_monitor,
                         "root port"));
-    CUPULE_TRY(slot.port->port().add(0, slot.device->function(), *slot.monitor, place.device));
+    CUPULE_TRY(
+        slot.port->port().add(0, slot.device->function(), *slot.monitor,
+                              fmt::format("{} behind {:02x}.{}", place.device, place.slot,
+                                          place.function)));
     context_.parts.add(name + " root port", *slot.port, port_monitor);
     context_.parts.add(name, *slot.device, *slot.monitor);
     if (slot.function) {

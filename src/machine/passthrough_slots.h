@@ -56,6 +56,7 @@ class PassthroughSlots {
     std::vector<acpi::AmlContribution> contributions() const;
     /// Names of the functions that VFIO has, "0000:03:00.0".
     std::vector<std::string> host_functions() const;
+    bool empty() const { return slots_.empty(); }
     /// Of all slots; see passthrough::InterruptRelay. No monitor held.
     void hold_interrupts(bool held);
     void let_interrupts_through();

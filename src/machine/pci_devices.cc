@@ -255,7 +255,7 @@ std::uint8_t PciDevices::last_bus() const {
 }
 
 bool PciDevices::functions_leave() const {
-    return !impl_->passthrough->host_functions().empty();
+    return !impl_->passthrough->empty();
 }
 
 std::vector<acpi::AmlContribution> PciDevices::contributions() const {
