@@ -173,6 +173,9 @@ class UringBlockQueue : public BlockQueue {
     /// nothing to do begins at once, and a busy one gets its requests by few system calls. Of more
     /// in one call the kernel shows the disk none before it has prepared all.
     void feed() {
+        if (refused_) {
+            return;  // what it has not taken stays in the ring
+        }
         const unsigned ready = io_uring_sq_ready(&ring_);
         if (ready >= std::min(in_ring_ - ready, unstarted_max)) {
             kick();
