@@ -91,7 +91,7 @@ word() { sed -n "s/^$2 //p" "$1" | tr -d '\r' | tail -n 1; }
 # agree FILE NAME FILE NAME: the same word stands behind both, and one does.
 agree() { [ -n "$(word "$1" "$2")" ] && same "$(word "$1" "$2")" "$(word "$3" "$4")"; }
 # says FILE PATTERN
-says() { grep -qE "$2" "$1" || shown "$1"; }
+says() { grep -aqE "$2" "$1" || shown "$1"; }
 # ends PID SECONDS FILE: a guest in the background ends well in that time.
 ends() {
     status_of "$1" "$2"
