@@ -23,6 +23,7 @@
 #include "passthrough/passthrough_device.h"
 #include "passthrough/software_models.h"
 #include "pci/config_registers.h"
+#include "testing/config_range.h"
 
 namespace cupule::passthrough {
 namespace {
@@ -195,12 +196,10 @@ class MasteringTest : public DomainMappingTest {
     ~MasteringTest() override { domain_.let_go(); }
 
     std::uint64_t read(std::uint64_t offset, unsigned size) {
-        event::MutexLock lock(monitor_);
-        return device_->function().read_config(offset, size);
+        return testing::read_config(device_->function(), monitor_, offset, size);
     }
     void write(std::uint64_t offset, unsigned size, std::uint64_t value) {
-        event::MutexLock lock(monitor_);
-        device_->function().write_config(offset, size, value);
+        testing::write_config(device_->function(), monitor_, offset, size, value);
     }
     bool host_masters() {
         event::MutexLock lock(monitor_);

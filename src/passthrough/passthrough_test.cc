@@ -15,6 +15,7 @@
 #include "passthrough/passthrough_device.h"
 #include "passthrough/software_models.h"
 #include "pci/bus.h"
+#include "testing/config_range.h"
 
 namespace cupule::passthrough {
 namespace {
@@ -62,12 +63,10 @@ class Passthrough : public ::testing::Test {
     }
 
     std::uint64_t read(std::uint64_t offset, unsigned size) {
-        event::MutexLock lock(monitor_);
-        return device_->function().read_config(offset, size);
+        return testing::read_config(device_->function(), monitor_, offset, size);
     }
     void write(std::uint64_t offset, unsigned size, std::uint64_t value) {
-        event::MutexLock lock(monitor_);
-        device_->function().write_config(offset, size, value);
+        testing::write_config(device_->function(), monitor_, offset, size, value);
     }
     void program_vector(unsigned vector, std::uint32_t data, bool masked) {
         const std::uint64_t entry = table + 16ULL * vector;

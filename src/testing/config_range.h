@@ -1,5 +1,6 @@
 #pragma once
 
+#include "event/mutex.h"
 #include "pci/function.h"
 
 namespace cupule::testing {
@@ -18,5 +19,17 @@ class ConfigRange : public io::IoHandler {
   private:
     pci::Function& function_;
 };
+
+/// One access with the function's monitor taken, as the machine does it.
+inline std::uint64_t read_config(pci::Function& function, event::Monitor& monitor,
+                                 std::uint64_t offset, unsigned size) {
+    event::MutexLock lock(monitor);
+    return function.read_config(offset, size);
+}
+inline void write_config(pci::Function& function, event::Monitor& monitor, std::uint64_t offset,
+                         unsigned size, std::uint64_t value) {
+    event::MutexLock lock(monitor);
+    function.write_config(offset, size, value);
+}
 
 }  // namespace cupule::testing

@@ -11,6 +11,7 @@
 #include "io/address_space.h"
 #include "memory/guest_memory.h"
 #include "pci/config_registers.h"
+#include "testing/config_range.h"
 #include "testing/fake_lines.h"
 #include "testing/virtio_driver.h"
 #include "virtio/features.h"
@@ -136,12 +137,10 @@ class VirtioPciBench {
         write(virtio::pci_layout::notify_offset + std::uint64_t{4} * index, 2, index);
     }
     std::uint64_t read_config(std::uint64_t offset, unsigned size) {
-        event::MutexLock lock(monitor);
-        return transport->function().read_config(offset, size);
+        return testing::read_config(transport->function(), monitor, offset, size);
     }
     void write_config(std::uint64_t offset, unsigned size, std::uint64_t value) {
-        event::MutexLock lock(monitor);
-        transport->function().write_config(offset, size, value);
+        testing::write_config(transport->function(), monitor, offset, size, value);
     }
 
     std::unique_ptr<memory::GuestMemory> memory = *memory::GuestMemory::create(
