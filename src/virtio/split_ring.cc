@@ -1,5 +1,7 @@
 #include "virtio/split_ring.h"
 
+#include <algorithm>
+
 namespace cupule::virtio {
 
 SplitRing::SplitRing(const RingAreas& areas, std::uint16_t size, RingFeatures features,
@@ -26,13 +28,11 @@ Availability SplitRing::refresh() {
         return Availability::broken;
     }
     available_end_ = end;
-    const auto count = static_cast<std::uint16_t>(end - next_available_);
-    for (std::uint16_t line = 1; line < lines_max; ++line) {
-        const auto later = static_cast<std::uint16_t>(line * available_of_a_line);
-        if (later < count) {
-            const auto index = static_cast<std::uint16_t>(next_available_ + later);
-            available_.prefetch(available_ring::entry(slot(index)));
-        }
+    const auto count = std::min<unsigned>(static_cast<std::uint16_t>(end - next_available_),
+                                          lines_max * available_of_a_line);
+    for (unsigned later = available_of_a_line; later < count; later += available_of_a_line) {
+        const auto index = static_cast<std::uint16_t>(next_available_ + later);
+        available_.prefetch(available_ring::entry(slot(index)));
     }
     for (std::uint16_t i = 0; i < ahead; ++i) {
         prefetch(static_cast<std::uint16_t>(next_available_ + i));

@@ -49,12 +49,11 @@ struct KvmFeaturesLeaf {
     static constexpr Flag<0> realtime{};  // EDX KVM_HINTS_REALTIME
 };
 
+/// One vCPU among those of its VM.
 struct Topology {
-    unsigned vcpus;
+    const VcpuTraits& traits;
     std::uint32_t apic_id;
     std::uint32_t id_bits;
-    bool tsc_deadline;
-    bool owns_processors;
 };
 
 std::uint32_t byte_of(std::uint32_t value) {
@@ -64,10 +63,10 @@ std::uint32_t byte_of(std::uint32_t value) {
 void patch_leaf_1(kvm_cpuid_entry2& entry, const Topology& topology) {
     entry.ebx = Leaf1::initial_apic_id.with(entry.ebx, topology.apic_id & 0xFF);
     entry.ebx = Leaf1::logical_cpus.with(entry.ebx, byte_of(1U << std::min(topology.id_bits, 8U)));
-    entry.edx = Leaf1::hyper_threading.with(entry.edx, topology.vcpus > 1);
+    entry.edx = Leaf1::hyper_threading.with(entry.edx, topology.traits.vcpus > 1);
     entry.ecx = Leaf1::vmx.clear(entry.ecx);
     entry.ecx = Leaf1::hypervisor.set(entry.ecx);
-    entry.ecx = Leaf1::tsc_deadline.with(entry.ecx, topology.tsc_deadline);
+    entry.ecx = Leaf1::tsc_deadline.with(entry.ecx, topology.traits.tsc_deadline);
 }
 
 void patch_leaf_4(kvm_cpuid_entry2& entry, const Topology& topology) {
@@ -89,7 +88,7 @@ void patch_topology_leaf(kvm_cpuid_entry2& entry, const Topology& topology) {
         entry.ecx = topology_level_smt << 8;
     } else if (entry.index == 1) {
         entry.eax = topology.id_bits;
-        entry.ebx = topology.vcpus;
+        entry.ebx = topology.traits.vcpus;
         entry.ecx = (topology_level_core << 8) | 1;
     } else {
         entry.ecx = entry.index & 0xFF;
@@ -110,10 +109,11 @@ void patch_entry(kvm_cpuid_entry2& entry, const Topology& topology) {
             break;
         case 0x8000'0001:
             entry.ecx = ExtendedLeaf1::svm.clear(entry.ecx);
-            entry.ecx = ExtendedLeaf1::core_multi_processing.with(entry.ecx, topology.vcpus > 1);
+            entry.ecx =
+                ExtendedLeaf1::core_multi_processing.with(entry.ecx, topology.traits.vcpus > 1);
             break;
         case 0x8000'0008:
-            entry.ecx = ExtendedLeaf8::cores.with(entry.ecx, byte_of(topology.vcpus - 1));
+            entry.ecx = ExtendedLeaf8::cores.with(entry.ecx, byte_of(topology.traits.vcpus - 1));
             entry.ecx = ExtendedLeaf8::apic_id_size.with(entry.ecx, topology.id_bits);
             break;
         case 0x8000'001E:
@@ -122,7 +122,7 @@ void patch_entry(kvm_cpuid_entry2& entry, const Topology& topology) {
             entry.ecx = 0;
             break;
         case KVM_CPUID_FEATURES:
-            entry.edx = KvmFeaturesLeaf::realtime.with(entry.edx, topology.owns_processors);
+            entry.edx = KvmFeaturesLeaf::realtime.with(entry.edx, topology.traits.owns_processors);
             break;
         default:
             break;
@@ -134,11 +134,9 @@ void patch_entry(kvm_cpuid_entry2& entry, const Topology& topology) {
 KvmCpuid make_vcpu_cpuid(const KvmCpuid& supported, std::uint32_t apic_id,
                          const VcpuTraits& traits) {
     const Topology topology{
-        .vcpus = traits.vcpus,
+        .traits = traits,
         .apic_id = apic_id,
-        .id_bits = static_cast<std::uint32_t>(std::bit_width(traits.apic_id_max)),
-        .tsc_deadline = traits.tsc_deadline,
-        .owns_processors = traits.owns_processors};
+        .id_bits = static_cast<std::uint32_t>(std::bit_width(traits.apic_id_max))};
     KvmCpuid result = supported;
     for (kvm_cpuid_entry2& entry : result.entries) {
         patch_entry(entry, topology);
