@@ -6,6 +6,7 @@
 
 #include "backend/frame_queue.h"
 #include "device/network/virtio_net_registers.h"
+#include "memory/guest_copy.h"
 
 namespace cupule::device {
 namespace {
@@ -75,7 +76,9 @@ NetReceiver::Step NetReceiver::move_frame() {
             return *step;
         }
     }
-    hold_buffers();
+    if (!hold_buffers()) {
+        return Step::moved;
+    }
     if (waiting_bytes_ == 0) {
         if (const auto list = list_buffers(rules_.frame_bytes_max); !list.empty()) {
             return receive_straight(list);
@@ -112,8 +115,7 @@ std::optional<NetReceiver::Step> NetReceiver::move_to_next_buffer() {
     }
     if (chain.writable_bytes() < rules_.frame_bytes_max || cut_bytes() != 0 || filter_ ||
         chain.writable().size() > pieces_max) {
-        hold(std::move(chain));
-        return std::nullopt;
+        return hold(std::move(chain)) ? std::nullopt : std::optional(Step::moved);
     }
     const std::size_t bytes = port_.receive(chain.writable());
     if (bytes <= header_bytes) {
@@ -161,25 +163,29 @@ bool NetReceiver::passes(std::span<const std::uint8_t> frame) const {
     return filter_->passes(frame.subspan(header_bytes, bytes));
 }
 
-void NetReceiver::hold_buffers() {
+bool NetReceiver::hold_buffers() {
     const std::size_t wanted = std::max(rules_.frame_bytes_max, waiting_bytes_);
     while (held_bytes_ + cut_bytes() < wanted && (rules_.merge || held_.empty())) {
         virtio::Chain chain = queue_->queue().pop();
         if (!chain) {
-            return;
+            break;
         }
-        hold(std::move(chain));
+        if (!hold(std::move(chain))) {
+            return false;
+        }
     }
+    return true;
 }
 
-void NetReceiver::hold(virtio::Chain chain) {
+bool NetReceiver::hold(virtio::Chain chain) {
     // The header of a frame lies whole in its first buffer (5.1.6.3.1).
     if (chain.writable_bytes() < rules_.header_bytes) {
         queue_->queue().push_used(std::move(chain), 0);
-        return;
+        return false;
     }
     held_bytes_ += chain.writable_bytes();
     held_.push_back(std::move(chain));
+    return true;
 }
 
 std::span<const iovec> NetReceiver::list_buffers(std::size_t bytes) {
@@ -246,6 +252,12 @@ void NetReceiver::deliver(std::size_t bytes) {
 }
 
 void NetReceiver::write_buffers(const virtio::Chain& chain, std::uint16_t buffers) {
+    const iovec& first = chain.writable().front();
+    if (first.iov_len >= sizeof(backend::NetHeader)) {
+        memory::copy_to_guest(static_cast<std::byte*>(first.iov_base) + net::header::buffers_at,
+                              std::as_bytes(std::span(&buffers, 1)));
+        return;
+    }
     virtio::ChainWriter header(chain);
     header.skip(net::header::buffers_at);
     header.value(buffers);

@@ -47,8 +47,11 @@ class NetReceiver {
     Step receive_straight(std::span<const iovec> to);
     /// A frame to `waiting_`: false when there is none.
     bool fetch();
-    void hold_buffers();
-    void hold(virtio::Chain chain);
+    /// Takes buffers until the longest frame fits. False: one came that nothing fits into and was
+    /// handed back, which is a step of its own, as a driver may make such buffers without end.
+    bool hold_buffers();
+    /// False when the buffer was handed back.
+    bool hold(virtio::Chain chain);
     /// The held buffers as one list of at least `bytes`; empty when they are too small, or it would
     /// be too long.
     std::span<const iovec> list_buffers(std::size_t bytes);

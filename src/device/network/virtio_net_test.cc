@@ -67,7 +67,7 @@ class VirtioNetTest : public ::testing::TestWithParam<std::uint64_t> {
     }
     void add_queue(std::uint16_t index) {
         const VirtioDriver::Options options{
-            .features = features_, .size = 64, .base = {0x1'0000 + 0x8000ULL * index}};
+            .features = features_, .size = ring_size_, .base = {0x1'0000 + 0x8000ULL * index}};
         drivers_[index] = std::make_unique<VirtioDriver>(*bench_->memory, options);
         bench_->set_queue(index, drivers_[index]->geometry());
     }
@@ -165,6 +165,7 @@ class VirtioNetTest : public ::testing::TestWithParam<std::uint64_t> {
     }
 
     std::uint64_t features_ = 0;
+    std::uint16_t ring_size_ = 64;
     std::uint16_t control_ = 2;
     std::array<FakeNetPort, 3> ports_;
     std::unique_ptr<event::Worker> worker_ = *event::Worker::create("test");
@@ -268,6 +269,26 @@ TEST_P(VirtioNetTest, BuffersWithoutRoomForAHeaderComeBackEmpty) {
     start();
     give_buffer(1, 11);
     EXPECT_EQ(used(0).written, 0U);
+    EXPECT_EQ(bench_->status(), 0x0F);
+}
+
+TEST_P(VirtioNetTest, ADriverThatGivesNothingButSuchBuffersLeavesTheWorkerItsTurns) {
+    ring_size_ = 256;
+    start();
+    settle();
+    constexpr std::uint64_t count = 200;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        const VirtioDriver::Buffer buffer{.address = {buffers_at}, .length = 11, .writable = true};
+        ASSERT_TRUE(drivers_[0]->submit(std::span(&buffer, 1), i));
+    }
+    static_cast<void>(drivers_[0]->publish());
+    bench_->notify(0);
+    for (std::uint64_t i = 0; i < count; ++i) {
+        used(0);
+    }
+    settle();
+    const auto report = bench_->transport->device().report()[0];
+    EXPECT_GE(report.interrupts + report.suppressed, count / 64 + 1);
     EXPECT_EQ(bench_->status(), 0x0F);
 }
 
