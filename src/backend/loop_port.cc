@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <memory>
 #include <vector>
 
+#include "base/assert.h"
 #include "memory/guest_copy.h"
 
 namespace cupule::backend {
@@ -34,7 +36,13 @@ class LoopPort : public NetPort {
         Frame& place = frames_[end_ % loop_frames_max];
         place.set_size(bytes);
         std::byte* to = place.data.get();
-        for (const iovec& part : frame) {
+        // As a value, member by member: a copy of its bytes would read across writes that the
+        // processor has not finished, and wait for them.
+        CUPULE_ASSERT(frame.front().iov_len == sizeof(NetHeader));
+        const NetHeader header = *static_cast<const NetHeader*>(frame.front().iov_base);
+        std::memcpy(to, &header, sizeof header);
+        to += sizeof header;
+        for (const iovec& part : frame.subspan(1)) {
             memory::copy_from_guest({to, part.iov_len}, static_cast<std::byte*>(part.iov_base));
             to += part.iov_len;
         }

@@ -76,8 +76,8 @@ class NetPort {
     virtual bool steer(const ReceiveSteering* /*rules*/) { return false; }
     virtual bool link_up() const = 0;
 
-    /// One frame, its NetHeader first. The bytes may be guest memory: copied or given to the
-    /// kernel, never decided by twice.
+    /// One frame: the first piece is its NetHeader alone and the caller's own, the others may be
+    /// guest memory: copied or given to the kernel, never decided by twice.
     virtual Sent send(std::span<const iovec> frame) = 0;
     /// A batch of sends has ended.
     virtual void flush() {}

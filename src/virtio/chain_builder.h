@@ -35,6 +35,9 @@ class ChainBuilder {
     /// buffer that goes from one piece of RAM into the next without a hole becomes two segments.
     QueueFault add(std::uint64_t address, std::uint32_t length, bool writable);
 
+    /// The same for the only buffer of a chain, which most have.
+    QueueFault add_only(std::uint64_t address, std::uint32_t length, bool writable);
+
     /// Adds the buffers of an indirect table. `flags` are those of the descriptor that names it;
     /// its WRITE flag is ignored (2.7.5.3.2). Split tables are linked (2.7.5.3), packed ones are
     /// used whole and in order (2.8.7).
@@ -76,6 +79,23 @@ inline QueueFault ChainBuilder::add(std::uint64_t address, std::uint32_t length,
     const std::span<std::byte> part = ram_prefix(address, length);
     return part.size() == length ? add_segment(part, writable)
                                  : add_pieces(address, length, writable);
+}
+
+inline QueueFault ChainBuilder::add_only(std::uint64_t address, std::uint32_t length,
+                                         bool writable) {
+    const std::span<std::byte> part = ram_prefix(address, length);
+    if (part.size() != length || length == 0) {
+        return add(address, length, writable);
+    }
+    slot_.segments[0] = {.iov_base = part.data(), .iov_len = length};
+    if (writable) {
+        slot_.writable_count = 1;
+        slot_.writable_bytes = length;
+    } else {
+        slot_.readable_count = 1;
+        slot_.readable_bytes = length;
+    }
+    return QueueFault::none;
 }
 
 inline std::span<std::byte> ChainBuilder::ram_prefix(std::uint64_t address,

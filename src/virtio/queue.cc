@@ -61,9 +61,8 @@ QueueFault Queue::take_next(Ring& ring, ChainBuilder& builder) {
     return ring.take(builder);
 }
 
-/// One function with all that it calls in the headers: each chain goes through it.
 template <class Ring>
-[[gnu::flatten]] Chain Queue::pop_from(Ring& ring) {
+Chain Queue::pop_from(Ring& ring) {
     const Availability availability = again_.empty() ? ring.poll() : Availability::some;
     if (availability == Availability::none) {
         return {};
@@ -87,14 +86,16 @@ template <class Ring>
     return Chain(slot);
 }
 
-Chain Queue::pop() {
+// One function each with all that they call in the headers: each chain goes through one of them.
+
+[[gnu::flatten]] Chain Queue::pop() {
     if (broken()) {
         return {};
     }
     return with_ring([this](auto& ring) { return pop_from(ring); });
 }
 
-std::size_t Queue::pop(std::span<Chain> to) {
+[[gnu::flatten]] std::size_t Queue::pop(std::span<Chain> to) {
     if (broken()) {
         return 0;
     }
@@ -111,7 +112,9 @@ std::size_t Queue::pop(std::span<Chain> to) {
     });
 }
 
-void Queue::push_used(Chain chain, std::uint32_t written) {
+template <class Ring>
+[[gnu::always_inline]] inline void Queue::give_back(Ring& ring, Chain& chain,
+                                                    std::uint32_t written) {
     CUPULE_ASSERT(chain);
     ChainSlot& slot = *std::exchange(chain.slot_, nullptr);
     if (slot.pool != pool_.get()) {
@@ -119,15 +122,25 @@ void Queue::push_used(Chain chain, std::uint32_t written) {
         return;
     }
     CUPULE_ASSERT(written <= slot.writable_bytes);
+    if (completions_.empty()) {
+        ring.put_used(slot.id, slot.descriptors, written);
+        log_put(slot.id);
+    } else {
+        put_in_order(ring, slot, written);
+    }
+    pool_->give(slot);
+}
+
+void Queue::push_used(Chain chain, std::uint32_t written) {
+    with_ring([&](auto& ring) { give_back(ring, chain, written); });
+}
+
+void Queue::push_used(std::span<Chain> chains) {
     with_ring([&](auto& ring) {
-        if (completions_.empty()) {
-            ring.put_used(slot.id, slot.descriptors, written);
-            log_put(slot.id);
-        } else {
-            put_in_order(ring, slot, written);
+        for (Chain& chain : chains) {
+            give_back(ring, chain, 0);
         }
     });
-    pool_->give(slot);
 }
 
 template <class Ring>

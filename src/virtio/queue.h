@@ -66,6 +66,8 @@ class Queue {
     /// back until all chains before it have come back (2.7.9). A chain of another queue, or of this
     /// one before a reset, is dropped.
     void push_used(Chain chain, std::uint32_t written);
+    /// The same for several, in order, of which nothing was written.
+    void push_used(std::span<Chain> chains);
 
     /// Shows the driver, at once, all that was pushed since it was last shown something. True: the
     /// driver wants an interrupt for what it was shown since the last call (2.7.7, 2.7.10, 2.8.14).
@@ -127,6 +129,8 @@ class Queue {
     Chain pop_from(Ring& ring);
     template <class Ring>
     QueueFault take_next(Ring& ring, ChainBuilder& builder);
+    template <class Ring>
+    void give_back(Ring& ring, Chain& chain, std::uint32_t written);
     void log_put(std::uint16_t id) {
         if (log_ != nullptr) {
             log_->put(id);

@@ -55,13 +55,14 @@ class SplitRing {
     std::uint32_t slot(std::uint16_t index) const { return index & (std::uint32_t{size_} - 1); }
     SplitDescriptor load_descriptor(std::uint16_t index) const;
     Availability refresh();
-    void prefetch(std::uint16_t index) const;
+    void prefetch(std::uint16_t index);
 
     /// Chains between the one that is taken and the one whose descriptor is fetched into the cache.
     static constexpr std::uint16_t ahead = 8;
     /// Entries in a cache line.
     static constexpr std::uint16_t available_of_a_line = 32;
     static constexpr std::uint16_t used_of_a_line = 8;
+    static constexpr std::uint16_t descriptors_of_a_line = 4;
     /// Lines of the available ring that are fetched when new chains are seen.
     static constexpr std::uint16_t lines_max = 4;
 
@@ -75,6 +76,8 @@ class SplitRing {
     std::uint16_t next_available_;
     std::uint16_t next_used_;
     std::uint16_t published_used_;
+    /// The last that was fetched: of the descriptors, where neighbours follow each other.
+    std::uint16_t prefetched_line_ = 0xFFFF;
 };
 
 // What each chain goes through, where the queue can see it.
@@ -95,13 +98,15 @@ inline SplitDescriptor SplitRing::load_descriptor(std::uint16_t index) const {
 
 /// Has the processor fetch the first descriptor of the chain at a place of the available ring. A
 /// hint: the driver may have changed the place by the time the chain is taken.
-inline void SplitRing::prefetch(std::uint16_t index) const {
+inline void SplitRing::prefetch(std::uint16_t index) {
     const auto distance = base::wrapping_sub(available_end_, index);
     if (distance == 0 || distance > size_) {
         return;
     }
     const auto head = available_.load<std::uint16_t>(available_ring::entry(slot(index)));
-    if (head < size_) {
+    const auto line = static_cast<std::uint16_t>(head / descriptors_of_a_line);
+    if (line != prefetched_line_ && head < size_) {
+        prefetched_line_ = line;
         descriptors_.prefetch(head * descriptor_size);
     }
 }
@@ -121,8 +126,15 @@ inline QueueFault SplitRing::take_again(ChainBuilder& builder, std::uint16_t hea
         return QueueFault::head_out_of_range;
     }
     std::uint16_t index = head;
+    const SplitDescriptor first = load_descriptor(head);
+    if ((first.flags & (descriptor_flag::next | descriptor_flag::indirect)) == 0) {
+        builder.slot().id = head;
+        builder.slot().descriptors = 1;
+        return builder.add_only(first.address, first.length,
+                                (first.flags & descriptor_flag::write) != 0);
+    }
     for (std::uint32_t count = 0; count < size_; ++count) {
-        const SplitDescriptor descriptor = load_descriptor(index);
+        const SplitDescriptor descriptor = count == 0 ? first : load_descriptor(index);
         const bool last = (descriptor.flags & descriptor_flag::next) == 0;
         const bool indirect = (descriptor.flags & descriptor_flag::indirect) != 0;
         const QueueFault fault =

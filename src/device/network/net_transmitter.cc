@@ -47,9 +47,8 @@ std::optional<virtio::RunningQueue> NetTransmitter::stop() {
     if (!queue_) {
         return std::nullopt;
     }
-    while (next_ != end_) {
-        queue_->queue().push_used(std::move(taken_[next_++]), 0);
-    }
+    queue_->queue().push_used(std::span(taken_).subspan(next_, end_ - next_));
+    next_ = end_;
     queue_->publish();
     return std::exchange(queue_, nullptr)->take();
 }
@@ -93,16 +92,13 @@ std::size_t NetTransmitter::send_taken() {
         if (send(taken_[next_]) == Sent::busy) {
             break;
         }
-        queue_->queue().push_used(std::move(taken_[next_]), 0);
         ++next_;
     }
+    queue_->queue().push_used(std::span(taken_).subspan(begin, next_ - begin));
     return next_ - begin;
 }
 
-bool NetTransmitter::read_header(virtio::ChainReader& reader, NetHeader& header) const {
-    if (header_bytes_ == sizeof header) {
-        return reader.value(header);
-    }
+bool NetTransmitter::read_short_header(virtio::ChainReader& reader, NetHeader& header) const {
     const auto place = std::as_writable_bytes(std::span(&header, 1)).first(header_bytes_);
     return reader.read(place) == place.size();
 }
@@ -110,7 +106,8 @@ bool NetTransmitter::read_header(virtio::ChainReader& reader, NetHeader& header)
 Sent NetTransmitter::send(const virtio::Chain& chain) {
     virtio::ChainReader reader(chain);
     NetHeader header;
-    const bool whole = read_header(reader, header);
+    const bool whole = header_bytes_ == sizeof header ? reader.value(header)
+                                                      : read_short_header(reader, header);
     const std::uint64_t bytes = reader.remaining();
     if (!whole || bytes < frame_bytes_min || bytes > frame_bytes_max) {
         bad_frame_.report(chain.readable_bytes());

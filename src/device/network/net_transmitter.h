@@ -35,8 +35,8 @@ class NetTransmitter {
     /// Sends what was taken, up to the first frame that the port has no room for. How many.
     std::size_t send_taken();
     backend::NetPort::Sent send(const virtio::Chain& chain);
-    /// The driver's header, with zeroes for what it lacks; false when the frame is shorter.
-    bool read_header(virtio::ChainReader& reader, backend::NetHeader& header) const;
+    /// A legacy driver's header, with zeroes for what it lacks; false when the frame is shorter.
+    bool read_short_header(virtio::ChainReader& reader, backend::NetHeader& header) const;
     /// Whether the header asks for what was negotiated and fits its frame.
     bool acceptable(const backend::NetHeader& header, std::uint64_t frame_bytes) const;
 
