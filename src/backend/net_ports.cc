@@ -45,18 +45,16 @@ base::Result<std::vector<std::unique_ptr<NetPort>>> open_net_ports(
     base::Result<void> result;
     for (std::size_t i = 0; i < workers.size() && result; ++i) {
         event::Worker& worker = *workers[i];
-        worker.call([&] {
-            auto port = open_port(options, tap, i, worker.loop(), worker.monitor());
-            if (port && options.limit.limits()) {
+        result = worker.call([&]() -> base::Result<void> {
+            CUPULE_TRY_ASSIGN(auto port,
+                              open_port(options, tap, i, worker.loop(), worker.monitor()));
+            if (options.limit.limits()) {
                 event::MonitorTimers timers(worker.loop(), worker.monitor());
-                port = make_limited_port(std::move(*port), options.limit, worker.loop().clock(),
+                port = make_limited_port(std::move(port), options.limit, worker.loop().clock(),
                                          timers);
             }
-            if (port) {
-                ports.push_back(std::move(*port));
-            } else {
-                result = std::unexpected(std::move(port.error()));
-            }
+            ports.push_back(std::move(port));
+            return {};
         });
     }
     for (std::size_t i = 0; i < ports.size() && !result; ++i) {

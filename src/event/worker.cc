@@ -63,7 +63,7 @@ void Worker::follow_patience() {
     is_patient_ = may_wait_ ? !is_patient_ : is_patient_;
 }
 
-void Worker::call(std::function<void()> work) {
+void Worker::run(const std::function<void()>& work) {
     struct Done {
         Mutex mutex;
         Condition condition;

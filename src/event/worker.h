@@ -3,9 +3,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
+#include <type_traits>
+#include <utility>
 
 #include "base/error.h"
 #include "event/event_loop.h"
@@ -30,8 +33,19 @@ class Worker {
 
     /// Runs `work` on the worker's thread with `monitor` held and returns when it has ended; waits
     /// for the callback that is under way, which therefore must never wait for a monitor of this
-    /// caller. Any other thread, with any monitor but the worker's held.
-    void call(std::function<void()> work);
+    /// caller. Any other thread, with any monitor but the worker's held. What `work` returns comes
+    /// back.
+    template <class Work>
+    auto call(Work work) {
+        using Value = std::invoke_result_t<Work&>;
+        if constexpr (std::is_void_v<Value>) {
+            run(std::ref(work));
+        } else {
+            std::optional<Value> value;
+            run([&] { value.emplace(work()); });
+            return std::move(*value);
+        }
+    }
 
     /// So many requests of a driver, of all queues here, were handed back together. Where that
     /// shows that it pays, the thread lets whoever wakes it go on (WakePatience). On the worker's
@@ -50,6 +64,7 @@ class Worker {
 
   private:
     explicit Worker(std::unique_ptr<EventLoop> loop) : loop_(std::move(loop)) {}
+    void run(const std::function<void()>& work);
     void follow_patience();
 
     /// Held by whatever runs on the thread; nobody else takes it, it is what the loop's interface

@@ -15,9 +15,8 @@ namespace {
 TEST(Worker, CallRunsOnTheWorkersOwnThreadAndHasEndedWhenItReturns) {
     auto worker = *Worker::create("test");
     std::thread::id first;
-    std::thread::id second;
     worker->call([&] { first = std::this_thread::get_id(); });
-    worker->call([&] { second = std::this_thread::get_id(); });
+    const std::thread::id second = worker->call([] { return std::this_thread::get_id(); });
     EXPECT_NE(first, std::this_thread::get_id());
     EXPECT_EQ(first, second);
 }
@@ -61,14 +60,12 @@ TEST(Worker, RunsOnTheProcessorsItIsGiven) {
 
 /// The worker's policy after so many batches of one request.
 int policy_after(Worker& worker, std::uint64_t batches) {
-    int policy = -1;
-    worker.call([&] {
+    return worker.call([&] {
         for (std::uint64_t i = 0; i < batches; ++i) {
             worker.served(1);
         }
-        policy = sched_getscheduler(0);
+        return sched_getscheduler(0);
     });
-    return policy;
 }
 
 void choose_policy(Worker& worker, int policy) {

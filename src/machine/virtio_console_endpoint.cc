@@ -33,37 +33,27 @@ class ConsoleEndpoint : public VirtioEndpoint {
         // The host shows 15 bytes: "console 31:7".
         CUPULE_TRY_ASSIGN(
             worker, event::Worker::create(fmt::format("console {}:{}", slot.slot, slot.function)));
-        base::Result<void> result;
-        worker->call([&] {
+        return worker->call([&]() -> base::Result<void> {
             for (const backend::ConsolePortOptions& port : ports) {
-                auto channel = backend::open_channel(port.channel, port.name, worker->loop(),
-                                                     worker->monitor(), stdio);
-                if (!channel) {
-                    result = std::unexpected(std::move(channel.error()));
-                    return;
-                }
-                channels.push_back(std::move(*channel));
+                CUPULE_TRY_ASSIGN(auto channel,
+                                  backend::open_channel(port.channel, port.name, worker->loop(),
+                                                        worker->monitor(), stdio));
+                channels.push_back(std::move(channel));
             }
+            return {};
         });
-        return result;
     }
 
     /// Console ports on standard input have its size.
     base::Result<void> follow_size(device::VirtioConsole& console) {
-        base::Result<void> result;
-        worker->call([&] {
-            auto watched =
-                backend::TerminalSize::watch(STDIN_FILENO, worker->loop(), worker->monitor(),
-                                             [&console](std::uint16_t columns, std::uint16_t rows) {
-                                                 console.resize(columns, rows);
-                                             });
-            if (watched) {
-                size = std::move(*watched);
-            } else {
-                result = std::unexpected(std::move(watched.error()));
-            }
+        return worker->call([&]() -> base::Result<void> {
+            const auto follow = [&console](std::uint16_t columns, std::uint16_t rows) {
+                console.resize(columns, rows);
+            };
+            CUPULE_TRY_ASSIGN(size, backend::TerminalSize::watch(STDIN_FILENO, worker->loop(),
+                                                                 worker->monitor(), follow));
+            return {};
         });
-        return result;
     }
 
     std::unique_ptr<event::Worker> worker;

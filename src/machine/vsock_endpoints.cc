@@ -39,16 +39,11 @@ class VsockEndpoint : public VirtioEndpoint {
         // The host shows 15 bytes: "vsock 31:7".
         CUPULE_TRY_ASSIGN(
             worker, event::Worker::create(fmt::format("vsock {}:{}", slot.slot, slot.function)));
-        base::Result<void> result;
-        worker->call([&] {
-            auto opened = backend::open_unix_streams(path, worker->loop(), worker->monitor());
-            if (opened) {
-                host = std::move(*opened);
-            } else {
-                result = std::unexpected(std::move(opened.error()));
-            }
+        return worker->call([&]() -> base::Result<void> {
+            CUPULE_TRY_ASSIGN(host,
+                              backend::open_unix_streams(path, worker->loop(), worker->monitor()));
+            return {};
         });
-        return result;
     }
 
     std::unique_ptr<event::Worker> worker;

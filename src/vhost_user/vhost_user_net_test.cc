@@ -145,17 +145,11 @@ class VhostUserNetTest : public ::testing::TestWithParam<std::uint64_t> {
             .address = {data_at + 0x2000}, .length = 2048, .writable = true};
         submit(static_cast<std::uint16_t>(2 * pair), {&room, 1});
     }
-    template <class Value>
-    Value on_worker(const std::function<Value()>& look) {
-        Value value{};
-        worker_->call([&] { value = look(); });
-        return value;
-    }
     std::size_t sent(std::size_t pair) {
-        return on_worker<std::size_t>([&] { return ports_[pair].sent.size(); });
+        return worker_->call([&] { return ports_[pair].sent.size(); });
     }
     bool attached(std::size_t pair) {
-        return on_worker<bool>([&] { return ports_[pair].attached; });
+        return worker_->call([&] { return ports_[pair].attached; });
     }
 
     const std::string socket_;

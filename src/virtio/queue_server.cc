@@ -18,19 +18,14 @@ QueueServer::~QueueServer() {
 }
 
 base::Result<void> QueueServer::start(RunningQueue queue, DeviceEvents& events) {
-    base::Result<void> result;
-    worker_.call([&] {
-        auto watch = worker_.loop().watch(queue.kick_fd, EPOLLIN, worker_.monitor(),
-                                          [this](std::uint32_t) { kicked(); });
-        if (!watch) {
-            result = std::unexpected(watch.error());
-            return;
-        }
-        watch_ = std::move(*watch);
+    auto result = worker_.call([&]() -> base::Result<void> {
+        CUPULE_TRY_ASSIGN(watch_, worker_.loop().watch(queue.kick_fd, EPOLLIN, worker_.monitor(),
+                                                       [this](std::uint32_t) { kicked(); }));
         pause_ = worker_.loop().make_timer(worker_.monitor(), [this] { serve_batch(); });
         queue_ = std::move(queue);
         events_ = &events;
         broken_told_ = false;
+        return {};
     });
     started_ = result.has_value();
     return result;
@@ -40,14 +35,12 @@ std::optional<RunningQueue> QueueServer::stop() {
     if (!std::exchange(started_, false)) {
         return std::nullopt;
     }
-    std::optional<RunningQueue> back;
-    worker_.call([&] {
+    return worker_.call([this] {
         watch_.reset();
         pause_.reset();
-        back = std::exchange(queue_, std::nullopt);
         events_ = nullptr;
+        return std::exchange(queue_, std::nullopt);
     });
-    return back;
 }
 
 void QueueServer::kicked() {

@@ -38,8 +38,7 @@ class SocketOracle : public Oracle {
             forwarded_ = 0;
             say(guest, operation::request, {});
             EXPECT_EQ(hear(guest, nullptr), operation::response);
-            std::shared_ptr<FakeStreamEnd> end;
-            worker_->call([&] { end = host_.ends.back(); });
+            const auto end = worker_->call([&] { return host_.ends.back(); });
             talk(guest, *end);
             say(guest, operation::reset, {});
             worker_->call([&] { EXPECT_TRUE(end->destroyed); });

@@ -49,15 +49,13 @@ void VirtioVsock::write_config(std::uint64_t /*offset*/, unsigned /*size*/,
 base::Result<void> VirtioVsock::activate(std::uint64_t /*negotiated*/,
                                          std::vector<virtio::RunningQueue> queues,
                                          virtio::DeviceEvents& events) {
-    base::Result<void> result;
-    worker_.call([&] {
+    auto result = worker_.call([&]() -> base::Result<void> {
         events_ = &events;
         for (virtio::RunningQueue& queue : queues) {
-            if (result) {
-                result = start(std::move(queue));
-            }
+            CUPULE_TRY(start(std::move(queue)));
         }
         host_.set_events(this);
+        return {};
     });
     if (!result) {
         static_cast<void>(deactivate());
@@ -66,8 +64,8 @@ base::Result<void> VirtioVsock::activate(std::uint64_t /*negotiated*/,
 }
 
 std::vector<virtio::RunningQueue> VirtioVsock::deactivate() {
-    std::vector<virtio::RunningQueue> back;
-    worker_.call([&] {
+    return worker_.call([this] {
+        std::vector<virtio::RunningQueue> back;
         host_.set_events(nullptr);
         for (std::uint16_t index = 0; index < queue_count; ++index) {
             if (auto queue = stop(index)) {
@@ -75,8 +73,8 @@ std::vector<virtio::RunningQueue> VirtioVsock::deactivate() {
             }
         }
         events_ = nullptr;
+        return back;
     });
-    return back;
 }
 
 std::vector<virtio::QueueReport> VirtioVsock::report() const {
@@ -84,14 +82,11 @@ std::vector<virtio::QueueReport> VirtioVsock::report() const {
 }
 
 std::optional<virtio::RunningQueue> VirtioVsock::stop_queue(std::uint16_t index) {
-    std::optional<virtio::RunningQueue> queue;
-    worker_.call([&] { queue = stop(index); });
-    return queue;
+    return worker_.call([&] { return stop(index); });
 }
 
 void VirtioVsock::start_queue(virtio::RunningQueue queue) {
-    base::Result<void> result;
-    worker_.call([&] { result = start(std::move(queue)); });
+    const auto result = worker_.call([&] { return start(std::move(queue)); });
     if (!result) {
         base::log_error("virtio-vsock: the queue cannot run: {}", result.error().message);
     }

@@ -39,31 +39,24 @@ BalloonStatistics::~BalloonStatistics() {
 
 base::Result<void> BalloonStatistics::start(virtio::RunningQueue queue,
                                             virtio::DeviceEvents& events) {
-    base::Result<void> result;
-    worker_.call([&] {
-        auto made =
-            virtio::WorkerQueue::create(worker_, std::move(queue), events, [this] { kicked(); });
-        if (!made) {
-            result = std::unexpected(std::move(made.error()));
-            return;
-        }
-        queue_ = std::move(*made);
+    return worker_.call([&]() -> base::Result<void> {
+        CUPULE_TRY_ASSIGN(queue_, virtio::WorkerQueue::create(worker_, std::move(queue), events,
+                                                              [this] { kicked(); }));
         timer_ = worker_.loop().make_timer(worker_.monitor(), [this] { give_back(); });
         queue_->again();
+        return {};
     });
-    return result;
 }
 
 std::optional<virtio::RunningQueue> BalloonStatistics::stop() {
-    std::optional<virtio::RunningQueue> back;
-    worker_.call([&] {
-        if (queue_) {
-            timer_.reset();
-            give_back();
-            back = std::exchange(queue_, nullptr)->take();
+    return worker_.call([this]() -> std::optional<virtio::RunningQueue> {
+        if (!queue_) {
+            return std::nullopt;
         }
+        timer_.reset();
+        give_back();
+        return std::exchange(queue_, nullptr)->take();
     });
-    return back;
 }
 
 void BalloonStatistics::forget() {

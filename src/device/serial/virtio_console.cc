@@ -92,18 +92,16 @@ void VirtioConsole::write_config(std::uint64_t /*offset*/, unsigned /*size*/,
 base::Result<void> VirtioConsole::activate(std::uint64_t negotiated,
                                            std::vector<virtio::RunningQueue> queues,
                                            virtio::DeviceEvents& events) {
-    base::Result<void> result;
-    worker_.call([&] {
+    auto result = worker_.call([&]() -> base::Result<void> {
         events_ = &events;
         multiport_ = (negotiated & feature::multiport) != 0;
         for (virtio::RunningQueue& queue : queues) {
-            if (result) {
-                result = start(std::move(queue));
-            }
+            CUPULE_TRY(start(std::move(queue)));
         }
         if (!multiport_) {
             ports_.front().port->set_guest_open(true);
         }
+        return {};
     });
     if (!result) {
         static_cast<void>(deactivate());
@@ -112,16 +110,16 @@ base::Result<void> VirtioConsole::activate(std::uint64_t negotiated,
 }
 
 std::vector<virtio::RunningQueue> VirtioConsole::deactivate() {
-    std::vector<virtio::RunningQueue> back;
-    worker_.call([&] {
+    return worker_.call([this] {
+        std::vector<virtio::RunningQueue> back;
         for (std::uint16_t index = 0; index < limits_.size(); ++index) {
             if (auto queue = stop(index)) {
                 back.push_back(std::move(*queue));
             }
         }
         events_ = nullptr;
+        return back;
     });
-    return back;
 }
 
 void VirtioConsole::reset() {
@@ -135,14 +133,11 @@ void VirtioConsole::reset() {
 }
 
 std::optional<virtio::RunningQueue> VirtioConsole::stop_queue(std::uint16_t index) {
-    std::optional<virtio::RunningQueue> queue;
-    worker_.call([&] { queue = stop(index); });
-    return queue;
+    return worker_.call([&] { return stop(index); });
 }
 
 void VirtioConsole::start_queue(virtio::RunningQueue queue) {
-    base::Result<void> result;
-    worker_.call([&] { result = start(std::move(queue)); });
+    const auto result = worker_.call([&] { return start(std::move(queue)); });
     if (!result) {
         base::log_error("virtio-console: the queue cannot run: {}", result.error().message);
     }

@@ -51,23 +51,22 @@ BlkQueue::~BlkQueue() {
 }
 
 base::Result<void> BlkQueue::start(virtio::RunningQueue queue, virtio::DeviceEvents& events) {
-    base::Result<void> result;
-    worker_.call([&] {
-        result = start_here(std::move(queue), events);
-        if (!result) {
+    auto result = worker_.call([&] {
+        auto started = start_here(std::move(queue), events);
+        if (!started) {
             let_go();
         }
+        return started;
     });
     started_ = result.has_value();
     return result;
 }
 
 std::optional<virtio::RunningQueue> BlkQueue::stop() {
-    std::optional<virtio::RunningQueue> back;
-    if (std::exchange(started_, false)) {
-        worker_.call([&] { back = stop_here(); });
+    if (!std::exchange(started_, false)) {
+        return std::nullopt;
     }
-    return back;
+    return worker_.call([this] { return stop_here(); });
 }
 
 // On the worker.
