@@ -24,7 +24,7 @@ class NoDevice : public virtio::Device {
     }
     std::vector<virtio::RunningQueue> deactivate() override { return {}; }
     std::optional<virtio::RunningQueue> stop_queue(std::uint16_t) override { return std::nullopt; }
-    void start_queue(virtio::RunningQueue) override {}
+    base::Result<void> start_queue(virtio::RunningQueue) override { return {}; }
     void reset() override {}
     void visit(snapshot::Visitor&) override {}
 };

@@ -100,7 +100,10 @@ base::Result<void> BackEnd::start_if_ready(Ring& ring) {
     const int call = ring.call.get();
     ring.running = true;
     if (active_) {
-        powers_.device.start_queue(std::move(queue));
+        if (const auto started = powers_.device.start_queue(std::move(queue)); !started) {
+            base::log_error("vhost-user: {} queue {} cannot run: {}", powers_.device.id().name,
+                            index_of(ring), started.error().message);
+        }
     } else {
         std::vector<virtio::RunningQueue> queues;
         queues.push_back(std::move(queue));

@@ -326,24 +326,21 @@ std::optional<virtio::RunningQueue> FrontEndDevice::stop_queue(std::uint16_t ind
     return queue;
 }
 
-void FrontEndDevice::start_queue(virtio::RunningQueue queue) {
+base::Result<void> FrontEndDevice::start_queue(virtio::RunningQueue queue) {
     if (spec_.has_pair_control && queue.index == control_index()) {
-        if (const auto started = start_control(std::move(queue)); !started) {
-            base::log_error("{}: the control queue cannot run: {}", spec_.id.name,
-                            started.error().message);
-        }
-        return;
+        return start_control(std::move(queue));
     }
     queues_.push_back(std::move(queue));
     if (back_end_ == nullptr || given_up_) {
-        return;
+        return {};
     }
     const virtio::RunningQueue& kept = queues_.back();
     if (const auto started = back_end_->start_ring(kept, enabled(kept.index)); !started) {
         lost(started.error());
-        return;
+        return {};
     }
     base::signal_eventfd(kept.kick_fd);
+    return {};
 }
 
 // The control queue of a network card.

@@ -89,9 +89,10 @@ class Device : public snapshot::Device {
     virtual std::vector<QueueReport> report() const { return {}; }
 
     /// VIRTIO_F_RING_RESET (2.6.1): the same for one queue while the others run. Empty when the
-    /// queue was not running.
+    /// queue was not running. A queue that cannot start (the host failed) is not kept; the
+    /// transport says why.
     [[nodiscard]] virtual std::optional<RunningQueue> stop_queue(std::uint16_t index) = 0;
-    virtual void start_queue(RunningQueue queue) = 0;
+    [[nodiscard]] virtual base::Result<void> start_queue(RunningQueue queue) = 0;
 };
 
 }  // namespace cupule::virtio

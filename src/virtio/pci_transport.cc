@@ -255,14 +255,18 @@ void PciTransport::enable_queue(Slot& slot) {
 }
 
 void PciTransport::enable_late(Slot& slot) {
-    if (auto queue = activate_queue(index_of(slot))) {
-        if (held_) {
-            held_queues_.push_back(std::move(*queue));
-        } else {
-            device_->start_queue(std::move(*queue));
-        }
-        ring_in(slot);
+    const std::size_t index = index_of(slot);
+    auto queue = activate_queue(index);
+    if (!queue) {
+        return;
     }
+    if (held_) {
+        held_queues_.push_back(std::move(*queue));
+    } else if (const auto started = device_->start_queue(std::move(*queue)); !started) {
+        base::log_error("{}: queue {} cannot run: {}", function_.name(), index,
+                        started.error().message);
+    }
+    ring_in(slot);
 }
 
 void PciTransport::reset_queue(Slot& slot) {

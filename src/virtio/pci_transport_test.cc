@@ -39,7 +39,7 @@ class EchoDevice : public Device {
             return base::fail("no");
         }
         for (RunningQueue& queue : queues) {
-            start_queue(std::move(queue));
+            CUPULE_TRY(start_queue(std::move(queue)));
         }
         events = &host;
         return {};
@@ -60,8 +60,9 @@ class EchoDevice : public Device {
         auto node = running.extract(index);
         return node ? std::optional(std::move(node.mapped())) : std::nullopt;
     }
-    void start_queue(RunningQueue queue) override {
+    base::Result<void> start_queue(RunningQueue queue) override {
         running.emplace(queue.index, std::move(queue));
+        return {};
     }
     void reset() override { config_ = initial_config; }
     void visit(snapshot::Visitor& visitor) override { visitor.field("config", config_); }

@@ -89,6 +89,8 @@ std::optional<virtio::RunningQueue> VhostNet::stop_queue(std::uint16_t /*index*/
     return std::nullopt;  // RING_RESET is not offered
 }
 
-void VhostNet::start_queue(virtio::RunningQueue /*queue*/) {}
+base::Result<void> VhostNet::start_queue(virtio::RunningQueue /*queue*/) {
+    return {};
+}
 
 }  // namespace cupule::device

@@ -40,7 +40,7 @@ class VhostNet : public virtio::Device {
                                 virtio::DeviceEvents& events) override;
     std::vector<virtio::RunningQueue> deactivate() override;
     std::optional<virtio::RunningQueue> stop_queue(std::uint16_t index) override;
-    void start_queue(virtio::RunningQueue queue) override;
+    base::Result<void> start_queue(virtio::RunningQueue queue) override;
     void reset() override;
     void visit(snapshot::Visitor& /*visitor*/) override {}
 

@@ -74,6 +74,8 @@ std::optional<virtio::RunningQueue> VhostVsock::stop_queue(std::uint16_t /*index
     return std::nullopt;  // RING_RESET is not offered
 }
 
-void VhostVsock::start_queue(virtio::RunningQueue /*queue*/) {}
+base::Result<void> VhostVsock::start_queue(virtio::RunningQueue /*queue*/) {
+    return {};
+}
 
 }  // namespace cupule::device

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/assert.h"
-#include "base/log.h"
 #include "device/network/net_config.h"
 #include "device/network/virtio_net_registers.h"
 #include "virtio/features.h"
@@ -119,7 +118,7 @@ base::Result<void> VirtioNet::activate(std::uint64_t negotiated,
     }
     control_->apply();
     for (virtio::RunningQueue& queue : queues) {
-        if (auto result = start(std::move(queue)); !result) {
+        if (auto result = start_queue(std::move(queue)); !result) {
             static_cast<void>(deactivate());
             return result;
         }
@@ -127,7 +126,7 @@ base::Result<void> VirtioNet::activate(std::uint64_t negotiated,
     return {};
 }
 
-base::Result<void> VirtioNet::start(virtio::RunningQueue queue) {
+base::Result<void> VirtioNet::start_queue(virtio::RunningQueue queue) {
     if (negotiated(feature::ctrl_vq) && queue.index == control_index()) {
         return control_server_->start(std::move(queue), *events_);
     }
@@ -189,12 +188,6 @@ std::optional<virtio::RunningQueue> VirtioNet::stop_queue(std::uint16_t index) {
         pairs_[pair]->set_attached(false);
     }
     return index % 2 == 0 ? pairs_[pair]->stop_receive() : pairs_[pair]->stop_transmit();
-}
-
-void VirtioNet::start_queue(virtio::RunningQueue queue) {
-    if (const auto result = start(std::move(queue)); !result) {
-        base::log_error("virtio-net: the queue cannot run: {}", result.error().message);
-    }
 }
 
 void VirtioNet::reset() {

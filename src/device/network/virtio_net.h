@@ -57,14 +57,13 @@ class VirtioNet : public virtio::Device {
     std::vector<virtio::RunningQueue> deactivate() override;
     std::vector<virtio::QueueReport> report() const override;
     std::optional<virtio::RunningQueue> stop_queue(std::uint16_t index) override;
-    void start_queue(virtio::RunningQueue queue) override;
+    base::Result<void> start_queue(virtio::RunningQueue queue) override;
     void reset() override;
     void visit(snapshot::Visitor& visitor) override;
 
   private:
     std::uint64_t offered(const backend::NetOffloads& offloads) const;
     NetPairRules rules() const;
-    base::Result<void> start(virtio::RunningQueue queue);
     /// Where the control queue is: behind the pairs that the driver knows of (5.1.2).
     std::uint16_t control_index() const;
     bool negotiated(std::uint64_t feature) const { return (negotiated_ & feature) != 0; }

@@ -85,11 +85,8 @@ std::optional<virtio::RunningQueue> VirtioVsock::stop_queue(std::uint16_t index)
     return worker_.call([&] { return stop(index); });
 }
 
-void VirtioVsock::start_queue(virtio::RunningQueue queue) {
-    const auto result = worker_.call([&] { return start(std::move(queue)); });
-    if (!result) {
-        base::log_error("virtio-vsock: the queue cannot run: {}", result.error().message);
-    }
+base::Result<void> VirtioVsock::start_queue(virtio::RunningQueue queue) {
+    return worker_.call([&] { return start(std::move(queue)); });
 }
 
 void VirtioVsock::reset() {

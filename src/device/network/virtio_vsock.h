@@ -49,7 +49,7 @@ class VirtioVsock : public virtio::Device,
     std::vector<virtio::RunningQueue> deactivate() override;
     std::vector<virtio::QueueReport> report() const override;
     std::optional<virtio::RunningQueue> stop_queue(std::uint16_t index) override;
-    void start_queue(virtio::RunningQueue queue) override;
+    base::Result<void> start_queue(virtio::RunningQueue queue) override;
     /// All connections end.
     void reset() override;
     void visit(snapshot::Visitor& visitor) override;

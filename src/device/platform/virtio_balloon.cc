@@ -63,7 +63,7 @@ bool VirtioBalloon::is_statistics(std::uint16_t index) const {
     return statistics_negotiated_ && index == statistics_queue;
 }
 
-base::Result<void> VirtioBalloon::start(virtio::RunningQueue queue) {
+base::Result<void> VirtioBalloon::start_queue(virtio::RunningQueue queue) {
     const std::uint16_t index = queue.index;
     return is_statistics(index) ? statistics_->start(std::move(queue), *events_)
                                 : servers_[index]->start(std::move(queue), *events_);
@@ -75,7 +75,7 @@ base::Result<void> VirtioBalloon::activate(std::uint64_t negotiated,
     events_ = &events;
     statistics_negotiated_ = (negotiated & feature::stats_vq) != 0;
     for (virtio::RunningQueue& queue : queues) {
-        if (auto result = start(std::move(queue)); !result) {
+        if (auto result = start_queue(std::move(queue)); !result) {
             static_cast<void>(deactivate());
             return result;
         }
@@ -99,12 +99,6 @@ std::vector<virtio::RunningQueue> VirtioBalloon::deactivate() {
 
 std::optional<virtio::RunningQueue> VirtioBalloon::stop_queue(std::uint16_t index) {
     return is_statistics(index) ? statistics_->stop() : servers_[index]->stop();
-}
-
-void VirtioBalloon::start_queue(virtio::RunningQueue queue) {
-    if (const auto result = start(std::move(queue)); !result) {
-        base::log_error("virtio-balloon: the queue cannot run: {}", result.error().message);
-    }
 }
 
 void VirtioBalloon::reset() {

@@ -52,7 +52,7 @@ class VirtioBalloon : public virtio::Device {
                                 virtio::DeviceEvents& events) override;
     std::vector<virtio::RunningQueue> deactivate() override;
     std::optional<virtio::RunningQueue> stop_queue(std::uint16_t index) override;
-    void start_queue(virtio::RunningQueue queue) override;
+    base::Result<void> start_queue(virtio::RunningQueue queue) override;
     void reset() override;
     void visit(snapshot::Visitor& visitor) override;
 
@@ -82,7 +82,6 @@ class VirtioBalloon : public virtio::Device {
         std::uint32_t actual_pages = 0;
     };
 
-    base::Result<void> start(virtio::RunningQueue queue);
     bool is_statistics(std::uint16_t index) const;
 
     // On the worker.

@@ -41,10 +41,8 @@ std::optional<virtio::RunningQueue> VirtioRnd::stop_queue(std::uint16_t /*index*
     return server_.stop();
 }
 
-void VirtioRnd::start_queue(virtio::RunningQueue queue) {
-    if (const auto result = server_.start(std::move(queue), *events_); !result) {
-        base::log_error("virtio-rnd: the queue cannot run: {}", result.error().message);
-    }
+base::Result<void> VirtioRnd::start_queue(virtio::RunningQueue queue) {
+    return server_.start(std::move(queue), *events_);
 }
 
 std::uint32_t VirtioRnd::serve(const virtio::Chain& chain) {

@@ -136,11 +136,8 @@ std::optional<virtio::RunningQueue> VirtioConsole::stop_queue(std::uint16_t inde
     return worker_.call([&] { return stop(index); });
 }
 
-void VirtioConsole::start_queue(virtio::RunningQueue queue) {
-    const auto result = worker_.call([&] { return start(std::move(queue)); });
-    if (!result) {
-        base::log_error("virtio-console: the queue cannot run: {}", result.error().message);
-    }
+base::Result<void> VirtioConsole::start_queue(virtio::RunningQueue queue) {
+    return worker_.call([&] { return start(std::move(queue)); });
 }
 
 // On the worker.

@@ -57,7 +57,7 @@ class VirtioConsole : public virtio::Device, private VirtioConsolePort::Listener
                                 virtio::DeviceEvents& events) override;
     std::vector<virtio::RunningQueue> deactivate() override;
     std::optional<virtio::RunningQueue> stop_queue(std::uint16_t index) override;
-    void start_queue(virtio::RunningQueue queue) override;
+    base::Result<void> start_queue(virtio::RunningQueue queue) override;
     void reset() override;
     void visit(snapshot::Visitor& /*visitor*/) override {}
 

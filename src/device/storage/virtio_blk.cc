@@ -161,12 +161,9 @@ std::optional<virtio::RunningQueue> VirtioBlk::stop_queue(std::uint16_t index) {
     return queues_[index]->stop();
 }
 
-void VirtioBlk::start_queue(virtio::RunningQueue queue) {
+base::Result<void> VirtioBlk::start_queue(virtio::RunningQueue queue) {
     const auto index = queue.index;
-    if (const auto result = queues_[index]->start(std::move(queue), *events_); !result) {
-        base::log_error("virtio-blk {}: queue {} cannot run: {}", spec_.serial, index,
-                        result.error().message);
-    }
+    return queues_[index]->start(std::move(queue), *events_);
 }
 
 void VirtioBlk::replace_store(backend::BlockStore* store) {
@@ -174,8 +171,12 @@ void VirtioBlk::replace_store(backend::BlockStore* store) {
     disk_.store = store;
     show_capacity();
     for (virtio::RunningQueue& queue : queues) {
+        const std::uint16_t index = queue.index;
         const int kick_fd = queue.kick_fd;
-        start_queue(std::move(queue));
+        if (const auto result = start_queue(std::move(queue)); !result) {
+            base::log_error("virtio-blk {}: queue {} cannot run: {}", spec_.serial, index,
+                            result.error().message);
+        }
         base::signal_eventfd(kick_fd);  // what the driver said meanwhile
     }
     if (events_ != nullptr) {

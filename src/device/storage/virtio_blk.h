@@ -68,7 +68,7 @@ class VirtioBlk : public virtio::Device {
     std::vector<virtio::RunningQueue> deactivate() override;
     std::vector<virtio::QueueReport> report() const override;
     std::optional<virtio::RunningQueue> stop_queue(std::uint16_t index) override;
-    void start_queue(virtio::RunningQueue queue) override;
+    base::Result<void> start_queue(virtio::RunningQueue queue) override;
     void reset() override;
     void visit(snapshot::Visitor& visitor) override;
 
