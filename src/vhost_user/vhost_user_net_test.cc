@@ -5,8 +5,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <functional>
-#include <map>
 #include <string>
 #include <thread>
 
@@ -14,7 +12,7 @@
 #include "device/network/virtio_net_registers.h"
 #include "testing/fake_net_port.h"
 #include "testing/no_device.h"
-#include "testing/virtio_pci_bench.h"
+#include "testing/virtio_fixture.h"
 #include "vhost_user/back_end_server.h"
 #include "vhost_user/front_end_device.h"
 
@@ -28,7 +26,6 @@ using virtio::feature::version_1;
 namespace feature = device::net::feature;
 namespace control = device::net::control;
 
-constexpr int failure_ms = 20'000;
 constexpr std::uint16_t pairs = 2;
 constexpr std::uint64_t data_at = 4 << 20;
 constexpr std::size_t header_bytes = sizeof(backend::NetHeader);
@@ -39,7 +36,7 @@ constexpr bool under_thread_sanitizer = __has_feature(thread_sanitizer);
 constexpr bool under_thread_sanitizer = false;
 #endif
 
-class VhostUserNetTest : public ::testing::TestWithParam<std::uint64_t> {
+class VhostUserNetTest : public testing::VirtioFixture<std::uint64_t> {
   protected:
     VhostUserNetTest() : socket_(fmt::format("/tmp/vhost-user-net-{}", getpid())) {}
     void SetUp() override {
@@ -90,36 +87,9 @@ class VhostUserNetTest : public ::testing::TestWithParam<std::uint64_t> {
         bench_->plug_in(std::move(made));
         return {};
     }
-    void drive(std::uint64_t features) {
-        ASSERT_TRUE(bench_->negotiate(features));
+    void start(std::uint64_t features) {
         control_ = (features & feature::mq) != 0 ? 2 * pairs : 2;
-        for (std::uint16_t i = 0; i <= control_; ++i) {
-            const VirtioDriver::Options options{
-                .features = features, .size = 64, .base = {0x1'0000 + 0x8000ULL * i}};
-            drivers_[i] = std::make_unique<VirtioDriver>(*bench_->memory, options);
-            bench_->set_queue(i, drivers_[i]->geometry());
-        }
-        bench_->drive();
-        ASSERT_EQ(bench_->status(), 0x0F);
-    }
-    bool until(const std::function<bool()>& what) {
-        for (int waited = 0; waited < failure_ms; waited += 2) {
-            if (what()) {
-                return true;
-            }
-            bench_->loop->run_once(2);
-        }
-        return false;
-    }
-    void submit(std::uint16_t queue, std::span<const VirtioDriver::Buffer> buffers) {
-        ASSERT_TRUE(drivers_[queue]->submit(buffers, 1));
-        if (drivers_[queue]->publish()) {
-            bench_->notify(queue);
-        }
-    }
-    bool used(std::uint16_t queue) {
-        return until([&] { return drivers_[queue]->collect().has_value(); }) &&
-               drivers_[queue]->violation().empty();
+        drive(features, static_cast<std::uint16_t>(control_ + 1));
     }
     unsigned command(std::uint16_t which, std::uint16_t value) {
         const std::array<std::uint8_t, 4> out{
@@ -130,20 +100,18 @@ class VhostUserNetTest : public ::testing::TestWithParam<std::uint64_t> {
             {{.address = {data_at}, .length = 4},
              {.address = {data_at + 64}, .length = 1, .writable = true}}};
         submit(control_, buffers);
-        EXPECT_TRUE(used(control_));
+        used(control_);
         return *bench_->memory->load<std::uint8_t>({data_at + 64});
     }
     /// A frame on the transmit queue of a pair, as it arrives at that pair's port.
     void transmit(std::uint16_t pair) {
         ASSERT_TRUE(bench_->memory->fill({data_at + 0x1000}, std::byte{0}, 128));
-        const VirtioDriver::Buffer frame{.address = {data_at + 0x1000},
-                                         .length = header_bytes + 60};
-        submit(static_cast<std::uint16_t>(2 * pair + 1), {&frame, 1});
+        submit(static_cast<std::uint16_t>(2 * pair + 1),
+               {.address = {data_at + 0x1000}, .length = header_bytes + 60});
     }
     void give(std::uint16_t pair) {
-        const VirtioDriver::Buffer room{
-            .address = {data_at + 0x2000}, .length = 2048, .writable = true};
-        submit(static_cast<std::uint16_t>(2 * pair), {&room, 1});
+        submit(static_cast<std::uint16_t>(2 * pair),
+               {.address = {data_at + 0x2000}, .length = 2048, .writable = true});
     }
     std::size_t sent(std::size_t pair) {
         return worker_->call([&] { return ports_[pair].sent.size(); });
@@ -154,48 +122,45 @@ class VhostUserNetTest : public ::testing::TestWithParam<std::uint64_t> {
 
     const std::string socket_;
     std::array<testing::FakeNetPort, pairs> ports_;
-    std::unique_ptr<event::Worker> worker_ = *event::Worker::create("card");
     std::unique_ptr<event::EventLoop> loop_ = *event::EventLoop::create();
     event::Monitor monitor_;
     std::unique_ptr<device::VirtioNet> card_;
     std::unique_ptr<BackEndServer> server_;
     std::thread thread_;
-    std::unique_ptr<VirtioPciBench> bench_;
-    std::map<std::uint16_t, std::unique_ptr<VirtioDriver>> drivers_;
     std::uint16_t control_ = 2;
 };
 
 TEST_P(VhostUserNetTest, TheDriverChoosesHowManyPairsRun) {
     ASSERT_TRUE(plug_in(pairs));
     EXPECT_EQ(bench_->read(0x2008, 2), pairs);
-    drive(GetParam() | feature::mq | feature::ctrl_vq);
+    start(GetParam() | feature::mq | feature::ctrl_vq);
     transmit(0);
-    ASSERT_TRUE(used(1));
+    used(1);
     EXPECT_EQ(sent(0), 1U);
     EXPECT_FALSE(attached(1));
     // The second pair stands still until it is wanted; then what was asked is done.
     transmit(1);
     give(1);
     EXPECT_EQ(command(control::mq_pairs_set, 2), control::ok);
-    ASSERT_TRUE(used(3));
+    used(3);
     EXPECT_EQ(sent(1), 1U);
     EXPECT_TRUE(until([&] { return attached(1); }));
     worker_->call([&] { ports_[1].come(testing::FakeNetPort::Frame(header_bytes + 60)); });
-    EXPECT_TRUE(used(2));
+    used(2);
     EXPECT_EQ(command(control::mq_pairs_set, 1), control::ok);
     EXPECT_TRUE(until([&] { return !attached(1); }));
     transmit(1);
     transmit(0);
-    ASSERT_TRUE(used(1));
+    used(1);
     EXPECT_EQ(sent(1), 1U);
     EXPECT_EQ(command(control::mq_pairs_set, 2), control::ok);
-    ASSERT_TRUE(used(3));
+    used(3);
     EXPECT_EQ(sent(1), 2U);
 }
 
 TEST_P(VhostUserNetTest, OtherCommandsAndCountsAreRefused) {
     ASSERT_TRUE(plug_in(pairs));
-    drive(GetParam() | feature::mq | feature::ctrl_vq);
+    start(GetParam() | feature::mq | feature::ctrl_vq);
     EXPECT_EQ(command(control::mq_pairs_set, 0), control::error);
     EXPECT_EQ(command(control::mq_pairs_set, pairs + 1), control::error);
     EXPECT_EQ(command(control::rx_promisc, 1), control::error);
@@ -204,12 +169,12 @@ TEST_P(VhostUserNetTest, OtherCommandsAndCountsAreRefused) {
 
 TEST_P(VhostUserNetTest, ADriverThatKnowsOnePairHasTheControlQueueBehindIt) {
     ASSERT_TRUE(plug_in(pairs));
-    drive(GetParam() | feature::ctrl_vq);
+    start(GetParam() | feature::ctrl_vq);
     EXPECT_EQ(command(control::mq_pairs_set, 2), control::error);
     transmit(0);
-    ASSERT_TRUE(used(1));
+    used(1);
     bench_->set_status(0);
-    drive(GetParam() | feature::mq | feature::ctrl_vq);
+    start(GetParam() | feature::mq | feature::ctrl_vq);
     EXPECT_EQ(command(control::mq_pairs_set, 2), control::ok);
 }
 

@@ -1,14 +1,12 @@
 #include <gtest/gtest.h>
-#include <poll.h>
 
 #include <algorithm>
-#include <map>
 #include <random>
 
 #include "device/network/virtio_net.h"
 #include "device/network/virtio_net_registers.h"
 #include "testing/fake_net_port.h"
-#include "testing/virtio_pci_bench.h"
+#include "testing/virtio_fixture.h"
 
 namespace cupule::device {
 namespace {
@@ -21,14 +19,13 @@ using Bytes = std::vector<std::uint8_t>;
 namespace feature = net::feature;
 namespace registers = virtio::pci_layout::legacy;
 
-constexpr int failure_ms = 20'000;
 constexpr MacAddress mac{0x00, 0x16, 0x3E, 1, 2, 3};
 constexpr MacAddress other{2, 0, 0, 0, 0, 9};
 constexpr std::uint64_t buffers_at = 7 << 20;
 constexpr std::uint64_t control_at = 6 << 20;
 
 /// A card as a driver of the legacy interface has it, through the I/O BAR.
-class VirtioNetLegacyTest : public ::testing::TestWithParam<PciTransportModel> {
+class VirtioNetLegacyTest : public testing::VirtioFixture<PciTransportModel> {
   protected:
     void start(std::uint64_t features) {
         if (!bench_) {
@@ -56,28 +53,8 @@ class VirtioNetLegacyTest : public ::testing::TestWithParam<PciTransportModel> {
         ASSERT_EQ(bench_->read_legacy(registers::device_status, 1), 7U);
     }
 
-    void submit(std::uint16_t queue, std::span<const VirtioDriver::Buffer> buffers,
-                std::uint64_t token = 1) {
-        ASSERT_TRUE(drivers_[queue]->submit(buffers, token));
-        if (drivers_[queue]->publish()) {
-            bench_->write_legacy(registers::queue_notify, 2, queue);
-        }
-    }
-    VirtioDriver::Used used(std::uint16_t queue) {
-        for (int i = 0; i < failure_ms; ++i) {
-            if (const auto got = drivers_[queue]->collect()) {
-                EXPECT_EQ(drivers_[queue]->violation(), "");
-                return *got;
-            }
-            poll(nullptr, 0, 1);
-        }
-        ADD_FAILURE() << "queue " << queue << " is silent";
-        return {};
-    }
-    void settle() {
-        for (int i = 0; i < 8; ++i) {
-            worker_->call([] {});
-        }
+    void notify(std::uint16_t queue) override {
+        bench_->write_legacy(registers::queue_notify, 2, queue);
     }
 
     /// `bytes` at buffers_at in pieces: the first as long as it says, the others at random.
@@ -108,14 +85,14 @@ class VirtioNetLegacyTest : public ::testing::TestWithParam<PciTransportModel> {
         EXPECT_TRUE(bench_->memory->write({buffers_at}, std::as_bytes(std::span(out))));
         submit(1, pieces(out.size(), first, false));
         used(1);
-        Bytes got;
-        worker_->call([&] {
+        return on_worker([&] {
+            Bytes got;
             if (!port_.sent.empty()) {
                 got.assign(port_.sent.back().begin() + sizeof(NetHeader), port_.sent.back().end());
                 port_.sent.clear();
             }
+            return got;
         });
-        return got;
     }
     /// What the driver finds in its buffer when a frame comes; empty: nothing came.
     Bytes received(const Bytes& frame, std::size_t room, std::size_t first) {
@@ -126,7 +103,7 @@ class VirtioNetLegacyTest : public ::testing::TestWithParam<PciTransportModel> {
     Bytes arrived(const Bytes& frame) {
         FakeNetPort::Frame in(sizeof(NetHeader));
         in.insert(in.end(), frame.begin(), frame.end());
-        worker_->call([&] { port_.come(in); });
+        on_worker([&] { port_.come(in); });
         settle();
         const auto got = drivers_[0]->collect();
         Bytes bytes(got ? got->written : 0);
@@ -165,9 +142,6 @@ class VirtioNetLegacyTest : public ::testing::TestWithParam<PciTransportModel> {
 
     std::mt19937 random_{7};
     FakeNetPort port_;
-    std::unique_ptr<event::Worker> worker_ = *event::Worker::create("test");
-    std::unique_ptr<testing::VirtioPciBench> bench_;
-    std::map<std::uint16_t, std::unique_ptr<VirtioDriver>> drivers_;
 };
 
 TEST_P(VirtioNetLegacyTest, HasTheIdsThatAcrnHas) {
@@ -229,7 +203,7 @@ TEST_P(VirtioNetLegacyTest, OffloadsAreInTheShortHeader) {
     ASSERT_TRUE(bench_->memory->write({buffers_at}, std::as_bytes(std::span(out))));
     submit(1, pieces(out.size(), 10, false));
     used(1);
-    worker_->call([&] {
+    on_worker([&] {
         ASSERT_EQ(port_.sent.size(), 1U);
         NetHeader seen;
         std::memcpy(&seen, port_.sent[0].data(), sizeof seen);

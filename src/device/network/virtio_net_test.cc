@@ -1,15 +1,13 @@
 #include "device/network/virtio_net.h"
 
 #include <gtest/gtest.h>
-#include <poll.h>
 
 #include <algorithm>
-#include <map>
 #include <random>
 
 #include "device/network/virtio_net_registers.h"
 #include "testing/fake_net_port.h"
-#include "testing/virtio_pci_bench.h"
+#include "testing/virtio_fixture.h"
 
 namespace cupule::device {
 namespace {
@@ -22,7 +20,6 @@ using virtio::feature::version_1;
 using Frame = FakeNetPort::Frame;
 namespace feature = net::feature;
 
-constexpr int failure_ms = 20'000;
 constexpr MacAddress mac{0x00, 0x16, 0x3E, 1, 2, 3};
 constexpr std::uint64_t buffers_at = 4 << 20;
 constexpr std::uint64_t control_at = 3 << 20;
@@ -37,7 +34,7 @@ Frame frame_of(std::size_t bytes, std::uint8_t fill = 0x5A, const MacAddress& to
 }
 
 /// A card with one to three pairs, each with a fake port; control commands by name.
-class VirtioNetTest : public ::testing::TestWithParam<std::uint64_t> {
+class VirtioNetTest : public testing::VirtioFixture<std::uint64_t> {
   protected:
     void create(unsigned pairs = 1, const VirtioNetSpec& spec = {.mac = mac}) {
         std::vector<NetPairPowers> powers;
@@ -51,56 +48,16 @@ class VirtioNetTest : public ::testing::TestWithParam<std::uint64_t> {
         if (!bench_) {
             create(pairs);
         }
-        features_ = GetParam() | extra;
-        ASSERT_TRUE(bench_->negotiate(features_));
         const bool mq = (extra & feature::mq) != 0;
-        const unsigned queues = mq ? 2 * pairs : 2;
-        for (unsigned i = 0; i < queues; ++i) {
-            add_queue(static_cast<std::uint16_t>(i));
-        }
-        if ((extra & feature::ctrl_vq) != 0) {
-            control_ = static_cast<std::uint16_t>(mq ? 2 * pairs : 2);
-            add_queue(control_);
-        }
-        bench_->drive();
-        ASSERT_EQ(bench_->status(), 0x0F);
+        control_ = static_cast<std::uint16_t>(mq ? 2 * pairs : 2);
+        const bool controls = (extra & feature::ctrl_vq) != 0;
+        drive(GetParam() | extra, static_cast<std::uint16_t>(control_ + (controls ? 1 : 0)));
     }
-    void add_queue(std::uint16_t index) {
-        const VirtioDriver::Options options{
-            .features = features_, .size = ring_size_, .base = {0x1'0000 + 0x8000ULL * index}};
-        drivers_[index] = std::make_unique<VirtioDriver>(*bench_->memory, options);
-        bench_->set_queue(index, drivers_[index]->geometry());
-    }
-    void on_worker(const std::function<void()>& work) { worker_->call(work); }
 
     void give_buffer(std::uint64_t token, std::uint32_t bytes, std::uint16_t queue = 0) {
-        const VirtioDriver::Buffer buffer{
-            .address = {buffers_at + token * 0x1'0000}, .length = bytes, .writable = true};
-        ASSERT_TRUE(drivers_[queue]->submit(std::span(&buffer, 1), token));
-        if (drivers_[queue]->publish()) {
-            bench_->notify(queue);
-        }
-    }
-    VirtioDriver::Used used(std::uint16_t queue) {
-        for (int i = 0; i < failure_ms; ++i) {
-            if (const auto got = drivers_[queue]->collect()) {
-                EXPECT_EQ(drivers_[queue]->violation(), "");
-                return *got;
-            }
-            poll(nullptr, 0, 1);
-        }
-        ADD_FAILURE() << "queue " << queue << " is silent";
-        return {};
-    }
-    /// Nothing was used although all that was asked has been worked on.
-    bool silent(std::uint16_t queue) {
-        settle();
-        return !drivers_[queue]->collect().has_value();
-    }
-    void settle() {
-        for (int i = 0; i < 8; ++i) {
-            on_worker([] {});
-        }
+        submit(queue,
+               {.address = {buffers_at + token * 0x1'0000}, .length = bytes, .writable = true},
+               token);
     }
     Frame received(const VirtioDriver::Used& from) {
         Frame bytes(from.written);
@@ -110,16 +67,10 @@ class VirtioNetTest : public ::testing::TestWithParam<std::uint64_t> {
     }
     void transmit(const Frame& frame, std::uint32_t bytes, std::uint16_t queue = 1) {
         ASSERT_TRUE(bench_->memory->write({buffers_at}, std::as_bytes(std::span(frame))));
-        const VirtioDriver::Buffer buffer{.address = {buffers_at}, .length = bytes};
-        ASSERT_TRUE(drivers_[queue]->submit(std::span(&buffer, 1), 7));
-        if (drivers_[queue]->publish()) {
-            bench_->notify(queue);
-        }
+        submit(queue, {.address = {buffers_at}, .length = bytes}, 7);
     }
     std::size_t sent() {
-        std::size_t count = 0;
-        on_worker([&] { count = ports_[0].sent.size(); });
-        return count;
+        return on_worker([&] { return ports_[0].sent.size(); });
     }
     /// Sends a frame and says whether it reached the port.
     bool passes_out(const Frame& frame) {
@@ -153,10 +104,7 @@ class VirtioNetTest : public ::testing::TestWithParam<std::uint64_t> {
             VirtioDriver::Buffer{.address = {control_at},
                                  .length = static_cast<std::uint32_t>(out.size())},
             VirtioDriver::Buffer{.address = {control_at + 0x1000}, .length = 1, .writable = true}};
-        EXPECT_TRUE(drivers_[control_]->submit(buffers, 1));
-        if (drivers_[control_]->publish()) {
-            bench_->notify(control_);
-        }
+        submit(control_, buffers);
         EXPECT_EQ(used(control_).written, 1U);
         return *bench_->memory->load<std::uint8_t>({control_at + 0x1000});
     }
@@ -164,13 +112,8 @@ class VirtioNetTest : public ::testing::TestWithParam<std::uint64_t> {
         return command(which, std::span(data.begin(), data.size()));
     }
 
-    std::uint64_t features_ = 0;
-    std::uint16_t ring_size_ = 64;
     std::uint16_t control_ = 2;
     std::array<FakeNetPort, 3> ports_;
-    std::unique_ptr<event::Worker> worker_ = *event::Worker::create("test");
-    std::unique_ptr<testing::VirtioPciBench> bench_;
-    std::map<std::uint16_t, std::unique_ptr<VirtioDriver>> drivers_;
 };
 
 TEST_P(VirtioNetTest, ShowsAddressLinkPairsAndMtu) {

@@ -1,14 +1,12 @@
 #include "device/network/virtio_vsock.h"
 
 #include <gtest/gtest.h>
-#include <poll.h>
 
 #include <cstring>
-#include <map>
 #include <string>
 
 #include "testing/fake_stream_host.h"
-#include "testing/virtio_pci_bench.h"
+#include "testing/virtio_fixture.h"
 #include "virtio/features.h"
 
 namespace cupule::device {
@@ -23,7 +21,6 @@ using vsock::Header;
 namespace operation = vsock::operation;
 namespace will_not = vsock::will_not;
 
-constexpr int failure_ms = 2000;
 constexpr std::uint32_t guest_cid = 5;
 constexpr std::uint64_t data_at = 1 << 20;
 constexpr std::uint64_t place_bytes = 0x2'0000;
@@ -38,45 +35,22 @@ struct Packet {
 };
 
 /// A guest with one end of each connection; the test plays the programs of the host as well.
-class VirtioVsockTest : public ::testing::TestWithParam<std::uint64_t> {
+class VirtioVsockTest : public testing::VirtioFixture<std::uint64_t> {
   protected:
     VirtioVsockTest() {
         host_.served = {80};
+        ring_size_ = 32;
         bench_ = std::make_unique<testing::VirtioPciBench>(
             std::make_unique<VirtioVsock>(guest_cid, host_, *worker_));
     }
-    void start() {
-        ASSERT_TRUE(bench_->negotiate(GetParam()));
-        for (std::uint16_t i = 0; i < 3; ++i) {
-            const VirtioDriver::Options options{
-                .features = GetParam(), .size = 32, .base = {0x1'0000 + 0x8000ULL * i}};
-            drivers_[i] = std::make_unique<VirtioDriver>(*bench_->memory, options);
-            bench_->set_queue(i, drivers_[i]->geometry());
-        }
-        bench_->drive();
-        ASSERT_EQ(bench_->status(), 0x0F);
-    }
+    void start() { drive(GetParam(), 3); }
     void give(std::uint32_t buffers = 1, std::uint32_t bytes = buffer_bytes) {
         for (std::uint32_t i = 0; i < buffers; ++i) {
             const std::uint64_t token = next_++ % 16;
-            const VirtioDriver::Buffer buffer{
-                .address = {data_at + place_bytes * token}, .length = bytes, .writable = true};
-            ASSERT_TRUE(drivers_[receive]->submit(std::span(&buffer, 1), token));
-            if (drivers_[receive]->publish()) {
-                bench_->notify(receive);
-            }
+            submit(receive,
+                   {.address = {data_at + place_bytes * token}, .length = bytes, .writable = true},
+                   token);
         }
-    }
-    VirtioDriver::Used used(std::uint16_t queue) {
-        for (int i = 0; i < failure_ms; ++i) {
-            if (const auto got = drivers_[queue]->collect()) {
-                EXPECT_EQ(drivers_[queue]->violation(), "");
-                return *got;
-            }
-            poll(nullptr, 0, 1);
-        }
-        ADD_FAILURE() << "queue " << queue << " is silent";
-        return {};
     }
     /// What the device says in the next buffer.
     Packet heard() {
@@ -97,16 +71,6 @@ class VirtioVsockTest : public ::testing::TestWithParam<std::uint64_t> {
         give();
         return heard();
     }
-    bool silent() {
-        settle();
-        return !drivers_[receive]->collect().has_value();
-    }
-    void settle() {
-        for (int i = 0; i < 8; ++i) {
-            worker_->call([] {});
-        }
-    }
-    void on_worker(const std::function<void()>& work) { worker_->call(work); }
 
     void say(std::uint16_t what, std::string_view data = {}, std::uint32_t flags = 0) {
         say_all({.source_cid = guest_cid,
@@ -126,12 +90,7 @@ class VirtioVsockTest : public ::testing::TestWithParam<std::uint64_t> {
         bytes += data;
         const memory::GuestAddress at{data_at + place_bytes * 20};
         ASSERT_TRUE(bench_->memory->write(at, std::as_bytes(std::span(bytes))));
-        const VirtioDriver::Buffer buffer{.address = at,
-                                          .length = static_cast<std::uint32_t>(bytes.size())};
-        ASSERT_TRUE(drivers_[transmit]->submit(std::span(&buffer, 1), 0));
-        if (drivers_[transmit]->publish()) {
-            bench_->notify(transmit);
-        }
+        submit(transmit, {.address = at, .length = static_cast<std::uint32_t>(bytes.size())});
         used(transmit);
     }
     /// From the guest to port 80; the program's end.
@@ -142,9 +101,6 @@ class VirtioVsockTest : public ::testing::TestWithParam<std::uint64_t> {
     }
 
     FakeStreamHost host_;
-    std::unique_ptr<event::Worker> worker_ = *event::Worker::create("test");
-    std::unique_ptr<testing::VirtioPciBench> bench_;
-    std::map<std::uint16_t, std::unique_ptr<VirtioDriver>> drivers_;
     std::uint64_t next_ = 0;
     // The guest's end.
     std::uint32_t port_ = 1000;
@@ -203,7 +159,7 @@ TEST_P(VirtioVsockTest, AProgramOfTheHostReachesTheGuest) {
         EXPECT_EQ(host_.ends[0]->accepted_at, 0U);
     });
     give();
-    EXPECT_TRUE(silent());
+    EXPECT_TRUE(silent(receive));
     say(operation::response);
     on_worker([&] {
         EXPECT_EQ(host_.ends[0]->accepted_at, peer_);
@@ -223,7 +179,7 @@ TEST_P(VirtioVsockTest, AGuestThatRefusesEndsTheCall) {
         EXPECT_EQ(host_.ends[0]->accepted_at, 0U);
     });
     give();
-    EXPECT_TRUE(silent());
+    EXPECT_TRUE(silent(receive));
 }
 
 TEST_P(VirtioVsockTest, CallsAreRefusedWhereNoDriverRuns) {
@@ -246,7 +202,7 @@ TEST_P(VirtioVsockTest, TheHostGetsNoMoreThanTheGuestCanHold) {
     EXPECT_EQ(ask().header.operation, operation::credit_request);
     give();
     on_worker([&] { end.tell(); });
-    EXPECT_TRUE(silent());
+    EXPECT_TRUE(silent(receive));
     forwarded_ = 4;
     say(operation::credit_update);
     on_worker([&] { end.tell(); });
@@ -258,7 +214,7 @@ TEST_P(VirtioVsockTest, TheHostGetsNoMoreThanTheGuestCanHold) {
     on_worker([&] { end.tell(); });
     EXPECT_EQ(heard().header.operation, operation::credit_request);
     give();
-    EXPECT_TRUE(silent());
+    EXPECT_TRUE(silent(receive));
 }
 
 TEST_P(VirtioVsockTest, WhatAProgramDoesNotTakeWaitsAndTheGuestHearsWhenItWent) {
@@ -269,7 +225,7 @@ TEST_P(VirtioVsockTest, WhatAProgramDoesNotTakeWaitsAndTheGuestHearsWhenItWent) 
     say(operation::data, piece);
     say(operation::data, piece);
     give();
-    EXPECT_TRUE(silent());
+    EXPECT_TRUE(silent(receive));
     on_worker([&] {
         EXPECT_EQ(end.written.size(), 10U);
         end.make_room(100'000);
@@ -331,7 +287,7 @@ TEST_P(VirtioVsockTest, AProgramThatClosesSaysBothHalves) {
     say(operation::data, "too late");
     say(operation::reset);
     give();
-    EXPECT_TRUE(silent());
+    EXPECT_TRUE(silent(receive));
     on_worker([&] { EXPECT_TRUE(end.destroyed); });
 }
 
@@ -360,7 +316,7 @@ TEST_P(VirtioVsockTest, AResetOfTheGuestDropsAllAndGetsNoAnswer) {
     say(operation::data, "never");
     say(operation::reset);
     give();
-    EXPECT_TRUE(silent());
+    EXPECT_TRUE(silent(receive));
     on_worker([&] { EXPECT_TRUE(end.destroyed); });
 }
 
@@ -384,7 +340,7 @@ TEST_P(VirtioVsockTest, WhatBelongsToNoConnectionIsReset) {
     }
     say(operation::reset);
     give();
-    EXPECT_TRUE(silent());
+    EXPECT_TRUE(silent(receive));
 }
 
 TEST_P(VirtioVsockTest, WhatMakesNoSenseEndsTheConnection) {
@@ -424,7 +380,7 @@ TEST_P(VirtioVsockTest, PacketsOfOthersAreDroppedAndThoseToOthersReset) {
               .operation = operation::request};
     say_all(header);
     give();
-    EXPECT_TRUE(silent());
+    EXPECT_TRUE(silent(receive));
     header.source_cid = guest_cid;
     header.target_cid = 9;
     say_all(header);
@@ -471,7 +427,7 @@ TEST_P(VirtioVsockTest, ResetsWithoutBuffersAreBoundedAndTheGuestIsServed) {
         ASSERT_EQ(ask().header.operation, operation::reset);
     }
     give();
-    EXPECT_TRUE(silent());
+    EXPECT_TRUE(silent(receive));
     peer_ = 80;
     say(operation::request);
     EXPECT_EQ(heard().header.operation, operation::response);

@@ -1,23 +1,21 @@
 #include "device/platform/virtio_balloon.h"
 
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 
-#include "testing/virtio_pci_bench.h"
+#include "testing/virtio_fixture.h"
 
 namespace cupule::device {
 namespace {
 
 using testing::VirtioDriver;
 
-constexpr int failure_ms = 20'000;
 constexpr std::uint64_t numbers_at = 3 << 20;
 constexpr std::uint64_t pages_at = 4 << 20;
 
-class VirtioBalloonTest : public ::testing::TestWithParam<std::uint64_t> {
+class VirtioBalloonTest : public testing::VirtioFixture<std::uint64_t> {
   protected:
     void create(const VirtioBalloonSpec& spec) {
         // The bench makes the memory that the device is made from.
@@ -29,31 +27,12 @@ class VirtioBalloonTest : public ::testing::TestWithParam<std::uint64_t> {
         bench_ = std::make_unique<testing::VirtioPciBench>(std::move(device));
     }
     void start(std::uint64_t extra = 0, std::uint16_t queues = 2) {
-        const std::uint64_t features = GetParam() | extra;
-        ASSERT_TRUE(bench_->negotiate(features));
-        for (std::uint16_t i = 0; i < queues; ++i) {
-            drivers_.push_back(std::make_unique<VirtioDriver>(
-                *bench_->memory,
-                VirtioDriver::Options{
-                    .features = features, .size = 16, .base = {0x1'0000 + 0x8000ULL * i}}));
-            bench_->set_queue(i, drivers_[i]->geometry());
-        }
-        bench_->drive();
-        ASSERT_EQ(bench_->status(), 0x0F);
+        ring_size_ = 16;
+        drive(GetParam() | extra, queues);
     }
     void request(std::uint16_t queue, const VirtioDriver::Buffer& buffer) {
-        ASSERT_TRUE(drivers_[queue]->submit(std::span(&buffer, 1), 1));
-        if (drivers_[queue]->publish()) {
-            bench_->notify(queue);
-        }
-        for (int i = 0; i < failure_ms; ++i) {
-            if (const auto used = drivers_[queue]->collect()) {
-                EXPECT_EQ(used->written, 0U);
-                return;
-            }
-            poll(nullptr, 0, 1);
-        }
-        ADD_FAILURE() << "no answer";
+        submit(queue, buffer);
+        EXPECT_EQ(used(queue).written, 0U);
     }
     void inflate(const std::vector<std::uint32_t>& pages) {
         ASSERT_TRUE(bench_->memory->write({numbers_at}, std::as_bytes(std::span(pages))));
@@ -68,11 +47,8 @@ class VirtioBalloonTest : public ::testing::TestWithParam<std::uint64_t> {
         return std::ranges::count_if(pages, [](unsigned char page) { return (page & 1) != 0; });
     }
 
-    std::unique_ptr<event::Worker> worker_ = *event::Worker::create("test");
     std::unique_ptr<memory::GuestMemory> memory_;
     VirtioBalloon* balloon_ = nullptr;
-    std::unique_ptr<testing::VirtioPciBench> bench_;
-    std::vector<std::unique_ptr<VirtioDriver>> drivers_;
 };
 
 TEST_P(VirtioBalloonTest, InflatedPagesGoBackToTheHostAndReadZero) {
@@ -165,10 +141,7 @@ TEST_P(VirtioBalloonTest, TheStatisticsBufferIsKeptForThePeriodAndComesBackAtARe
     ASSERT_TRUE(drivers_[2]->publish());
     bench_->notify(2);
     const auto said = [&] { return !balloon_->statistics_text().empty(); };
-    for (int i = 0; !said() && i < failure_ms; ++i) {
-        poll(nullptr, 0, 1);
-    }
-    EXPECT_TRUE(said());
+    EXPECT_TRUE(until(said));
     EXPECT_FALSE(drivers_[2]->collect());
     bench_->set_status(0);
     EXPECT_EQ(bench_->status(), 0U);

@@ -1,19 +1,16 @@
 #include "device/platform/virtio_rnd.h"
 
 #include <gtest/gtest.h>
-#include <poll.h>
 
 #include <atomic>
 #include <cstring>
 
-#include "testing/virtio_pci_bench.h"
+#include "testing/virtio_fixture.h"
 
 namespace cupule::device {
 namespace {
 
 using testing::VirtioDriver;
-
-constexpr int failure_ms = 20'000;
 
 class CountingEntropy : public backend::EntropySource {
   public:
@@ -29,49 +26,31 @@ class CountingEntropy : public backend::EntropySource {
     std::atomic<std::uint64_t> given{0};
 };
 
-class VirtioRndTest : public ::testing::TestWithParam<std::uint64_t> {
+class VirtioRndTest : public testing::VirtioFixture<std::uint64_t> {
   protected:
-    void start() {
-        driver_ = std::make_unique<VirtioDriver>(*bench_.memory, options_);
-        ASSERT_TRUE(bench_.negotiate(options_.features));
-        bench_.set_queue(0, driver_->geometry());
-        bench_.drive();
-        ASSERT_EQ(bench_.status(), 0x0F);
+    VirtioRndTest() {
+        ring_size_ = 16;
+        bench_ = std::make_unique<testing::VirtioPciBench>(
+            std::make_unique<VirtioRnd>(source_, *worker_));
     }
+    void start() { drive(GetParam(), 1); }
     VirtioDriver::Used request(std::uint32_t bytes, bool writable = true) {
-        const VirtioDriver::Buffer buffer{
-            .address = {4 << 20}, .length = bytes, .writable = writable};
-        EXPECT_TRUE(driver_->submit(std::span(&buffer, 1), 1));
-        if (driver_->publish()) {
-            bench_.notify(0);
-        }
-        // Interrupts come by the event loop; the wait is for another thread's work, and ends.
-        for (int i = 0; i < failure_ms; ++i) {
-            if (const auto used = driver_->collect()) {
-                return *used;
-            }
-            poll(nullptr, 0, 1);
-        }
-        ADD_FAILURE() << "no answer";
-        return {};
+        submit(0, {.address = {4 << 20}, .length = bytes, .writable = writable});
+        return used(0);
     }
 
-    VirtioDriver::Options options_{.features = GetParam(), .size = 16, .base = {0x1'0000}};
     CountingEntropy source_;
-    std::unique_ptr<event::Worker> worker_ = *event::Worker::create("test");
-    testing::VirtioPciBench bench_{std::make_unique<VirtioRnd>(source_, *worker_)};
-    std::unique_ptr<VirtioDriver> driver_;
 };
 
 TEST_P(VirtioRndTest, FillsBuffersAndNoMoreThanItsLimit) {
     start();
-    ASSERT_TRUE(bench_.memory->fill({4 << 20}, std::byte{0}, 8192));
+    ASSERT_TRUE(bench_->memory->fill({4 << 20}, std::byte{0}, 8192));
     EXPECT_EQ(request(100).written, 100U);
-    EXPECT_EQ(bench_.memory->load<std::uint8_t>({(4 << 20) + 99}), 0xA5);
-    EXPECT_EQ(bench_.memory->load<std::uint8_t>({(4 << 20) + 100}), 0);
+    EXPECT_EQ(bench_->memory->load<std::uint8_t>({(4 << 20) + 99}), 0xA5);
+    EXPECT_EQ(bench_->memory->load<std::uint8_t>({(4 << 20) + 100}), 0);
     EXPECT_EQ(request(8192).written, VirtioRnd::request_bytes_max);
     EXPECT_EQ(source_.given, 100 + VirtioRnd::request_bytes_max);
-    EXPECT_EQ(driver_->violation(), "");
+    EXPECT_EQ(drivers_[0]->violation(), "");
 }
 
 TEST_P(VirtioRndTest, AnswersABufferItCannotWriteWithNothing) {
@@ -93,11 +72,11 @@ TEST_P(VirtioRndTest, ResetsUnderLoadStopTheWorkerEachTime) {
         start();
         const VirtioDriver::Buffer buffer{.address = {4 << 20}, .length = 64, .writable = true};
         for (std::uint64_t i = 0; i < 8; ++i) {
-            ASSERT_TRUE(driver_->submit(std::span(&buffer, 1), i));
+            ASSERT_TRUE(drivers_[0]->submit(std::span(&buffer, 1), i));
         }
-        driver_->publish();
-        bench_.notify(0);
-        bench_.set_status(0);
+        drivers_[0]->publish();
+        bench_->notify(0);
+        bench_->set_status(0);
         const std::uint64_t then = source_.given;
         worker_->call([] {});
         EXPECT_EQ(source_.given, then);

@@ -1,24 +1,21 @@
 #include "device/serial/virtio_console.h"
 
 #include <gtest/gtest.h>
-#include <poll.h>
 
-#include <map>
+#include <cstring>
 #include <numeric>
 
 #include "testing/fake_byte_channel.h"
-#include "testing/virtio_pci_bench.h"
+#include "testing/virtio_fixture.h"
 #include "virtio/features.h"
 
 namespace cupule::device {
 namespace {
 
 using testing::FakeByteChannel;
-using testing::VirtioDriver;
 using virtio::feature::ring_packed;
 using virtio::feature::version_1;
 
-constexpr int failure_ms = 20'000;
 constexpr std::uint64_t multiport = base::bit(1);
 constexpr std::uint64_t size_feature = base::bit(0);
 constexpr std::uint64_t data_at = 4 << 20;
@@ -32,7 +29,7 @@ struct Control {
 };
 
 /// A console with two ports, the first one an hvc; the driver's queues by number.
-class VirtioConsoleTest : public ::testing::TestWithParam<std::uint64_t> {
+class VirtioConsoleTest : public testing::VirtioFixture<std::uint64_t> {
   protected:
     VirtioConsoleTest() {
         std::vector<ConsolePortPowers> ports;
@@ -42,50 +39,17 @@ class VirtioConsoleTest : public ::testing::TestWithParam<std::uint64_t> {
         console_ = device.get();
         bench_ = std::make_unique<testing::VirtioPciBench>(std::move(device));
     }
-    void start(std::uint64_t extra) {
-        features_ = GetParam() | extra;
-        ASSERT_TRUE(bench_->negotiate(features_));
-        const unsigned queues = (extra & multiport) != 0 ? 6 : 2;
-        for (std::uint16_t i = 0; i < queues; ++i) {
-            const VirtioDriver::Options options{
-                .features = features_, .size = 64, .base = {0x1'0000 + 0x8000ULL * i}};
-            drivers_[i] = std::make_unique<VirtioDriver>(*bench_->memory, options);
-            bench_->set_queue(i, drivers_[i]->geometry());
-        }
-        bench_->drive();
-        ASSERT_EQ(bench_->status(), 0x0F);
-    }
+    void start(std::uint64_t extra) { drive(GetParam() | extra, (extra & multiport) != 0 ? 6 : 2); }
     std::uint64_t place(std::uint16_t queue, std::uint64_t token) const {
         return data_at + queue * 0x8'0000ULL + token * 0x2000;
     }
-    void notify(std::uint16_t queue) {
-        if (drivers_[queue]->publish()) {
-            bench_->notify(queue);
-        }
-    }
     void give(std::uint16_t queue, std::uint64_t token, std::uint32_t bytes) {
-        const VirtioDriver::Buffer buffer{
-            .address = {place(queue, token)}, .length = bytes, .writable = true};
-        ASSERT_TRUE(drivers_[queue]->submit(std::span(&buffer, 1), token));
-        notify(queue);
+        submit(queue, {.address = {place(queue, token)}, .length = bytes, .writable = true}, token);
     }
     void put(std::uint16_t queue, std::string_view bytes) {
         ASSERT_TRUE(bench_->memory->write({place(queue, 0)}, std::as_bytes(std::span(bytes))));
-        const VirtioDriver::Buffer buffer{.address = {place(queue, 0)},
-                                          .length = static_cast<std::uint32_t>(bytes.size())};
-        ASSERT_TRUE(drivers_[queue]->submit(std::span(&buffer, 1), 0));
-        notify(queue);
-    }
-    VirtioDriver::Used used(std::uint16_t queue) {
-        for (int i = 0; i < failure_ms; ++i) {
-            if (const auto got = drivers_[queue]->collect()) {
-                EXPECT_EQ(drivers_[queue]->violation(), "");
-                return *got;
-            }
-            poll(nullptr, 0, 1);
-        }
-        ADD_FAILURE() << "queue " << queue << " is silent";
-        return {};
+        submit(queue,
+               {.address = {place(queue, 0)}, .length = static_cast<std::uint32_t>(bytes.size())});
     }
     std::string text(std::uint16_t queue) {
         const auto got = used(queue);
@@ -94,12 +58,6 @@ class VirtioConsoleTest : public ::testing::TestWithParam<std::uint64_t> {
                                          std::as_writable_bytes(std::span(bytes))));
         return bytes;
     }
-    void settle() {
-        for (int i = 0; i < 8; ++i) {
-            worker_->call([] {});
-        }
-    }
-    void on_worker(const std::function<void()>& work) { worker_->call(work); }
 
     void control(std::uint32_t id, unsigned event, unsigned value) {
         std::string message(8, 0);
@@ -137,12 +95,8 @@ class VirtioConsoleTest : public ::testing::TestWithParam<std::uint64_t> {
         EXPECT_EQ(told(), (Control{1, 6, 1}));
     }
 
-    std::uint64_t features_ = 0;
     std::array<FakeByteChannel, 2> channels_;
-    std::unique_ptr<event::Worker> worker_ = *event::Worker::create("test");
     VirtioConsole* console_ = nullptr;
-    std::unique_ptr<testing::VirtioPciBench> bench_;
-    std::map<std::uint16_t, std::unique_ptr<VirtioDriver>> drivers_;
 };
 
 TEST_P(VirtioConsoleTest, ADriverWithoutMultiportHasTheFirstPort) {
@@ -209,11 +163,9 @@ TEST_P(VirtioConsoleTest, OutputWaitsForRoomAndNothingIsLost) {
     std::string long_text(7000, 'x');
     std::iota(long_text.begin(), long_text.end(), char{0});
     put(1, long_text);
-    settle();
-    EXPECT_FALSE(drivers_[1]->collect().has_value());
+    EXPECT_TRUE(silent(1));
     on_worker([&] { channels_[0].make_room(5000); });
-    settle();
-    EXPECT_FALSE(drivers_[1]->collect().has_value());
+    EXPECT_TRUE(silent(1));
     on_worker([&] { channels_[0].make_room(5000); });
     used(1);
     on_worker([&] { EXPECT_EQ(channels_[0].written, long_text); });

@@ -1,7 +1,6 @@
 #include "device/storage/virtio_blk.h"
 
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include <array>
@@ -11,7 +10,7 @@
 #include <random>
 
 #include "event/mutex.h"
-#include "testing/virtio_pci_bench.h"
+#include "testing/virtio_fixture.h"
 
 namespace cupule::device {
 namespace {
@@ -20,7 +19,6 @@ using testing::VirtioDriver;
 using virtio::feature::ring_packed;
 using virtio::feature::version_1;
 
-constexpr int failure_ms = 20'000;
 constexpr std::uint64_t disk_bytes = 1 << 20;
 constexpr std::uint64_t flush_features = base::bit(9) | base::bit(11);
 constexpr std::uint64_t header_at = 3 << 20;
@@ -79,8 +77,9 @@ class MemoryStore : public backend::BlockStore {
     }
 };
 
-class VirtioBlkTest : public ::testing::TestWithParam<std::uint64_t> {
+class VirtioBlkTest : public testing::VirtioFixture<std::uint64_t> {
   protected:
+    VirtioBlkTest() { ring_size_ = 16; }
     void start(const VirtioBlkSpec& spec, std::uint64_t extra = 0) {
         start_on(spec, &store_, extra);
     }
@@ -89,15 +88,10 @@ class VirtioBlkTest : public ::testing::TestWithParam<std::uint64_t> {
             std::make_unique<VirtioBlk>(spec, store, workers_));
         run(extra);
     }
-    void run(std::uint64_t extra) {
-        options_.features = GetParam() | extra;
-        driver_ = std::make_unique<VirtioDriver>(*bench_->memory, options_);
-        ASSERT_TRUE(bench_->negotiate(options_.features));
-        bench_->set_queue(0, driver_->geometry());
-        bench_->drive();
-        ASSERT_EQ(bench_->status(), 0x0F);
-    }
-    bool submit(std::uint32_t type, std::uint64_t sector, std::uint32_t bytes, bool to_guest) {
+    void run(std::uint64_t extra) { drive(GetParam() | extra, 1); }
+    /// The device is not told.
+    bool put(std::uint32_t type, std::uint64_t sector, std::uint32_t bytes, bool to_guest,
+             std::uint16_t queue = 0) {
         EXPECT_TRUE(bench_->memory->store<std::uint64_t>({header_at}, type));
         EXPECT_TRUE(bench_->memory->store<std::uint64_t>({header_at + 8}, sector));
         EXPECT_TRUE(bench_->memory->store<std::uint8_t>({status_at}, 0xEE));
@@ -106,25 +100,17 @@ class VirtioBlkTest : public ::testing::TestWithParam<std::uint64_t> {
             buffers.push_back({.address = {data_at}, .length = bytes, .writable = to_guest});
         }
         buffers.push_back({.address = {status_at}, .length = 1, .writable = true});
-        return driver_->submit(buffers, 1);
+        return drivers_[queue]->submit(buffers, 1);
     }
     /// The status, and in `written_` what the used ring said.
     unsigned request(std::uint32_t type, std::uint64_t sector, std::uint32_t bytes = 0,
                      bool to_guest = false, std::uint16_t queue = 0) {
-        EXPECT_TRUE(submit(type, sector, bytes, to_guest));
-        if (driver_->publish()) {
+        EXPECT_TRUE(put(type, sector, bytes, to_guest, queue));
+        if (drivers_[queue]->publish()) {
             bench_->notify(queue);
         }
-        for (int i = 0; i < failure_ms; ++i) {
-            if (const auto used = driver_->collect()) {
-                written_ = used->written;
-                EXPECT_EQ(driver_->violation(), "");
-                return *bench_->memory->load<std::uint8_t>({status_at});
-            }
-            poll(nullptr, 0, 1);
-        }
-        ADD_FAILURE() << "no answer";
-        return 0xFF;
+        written_ = used(queue).written;
+        return *bench_->memory->load<std::uint8_t>({status_at});
     }
     void put_segment(std::uint64_t sector, std::uint32_t sectors, std::uint32_t flags) {
         ASSERT_TRUE(bench_->memory->store<std::uint64_t>({data_at}, sector));
@@ -132,13 +118,9 @@ class VirtioBlkTest : public ::testing::TestWithParam<std::uint64_t> {
         ASSERT_TRUE(bench_->memory->store<std::uint32_t>({data_at + 12}, flags));
     }
 
-    VirtioDriver::Options options_{.features = 0, .size = 16, .base = {0x1'0000}};
     MemoryStore store_;
-    std::unique_ptr<event::Worker> worker_ = *event::Worker::create("test");
     std::unique_ptr<event::Worker> second_worker_ = *event::Worker::create("test2");
     std::vector<event::Worker*> workers_{worker_.get(), second_worker_.get()};
-    std::unique_ptr<testing::VirtioPciBench> bench_;
-    std::unique_ptr<VirtioDriver> driver_;
     std::uint32_t written_ = 0;
 };
 
@@ -258,9 +240,9 @@ TEST_P(VirtioBlkTest, ResetsWithRequestsInFlightLeaveNoWorkBehind) {
     start({});
     for (int round = 0; round < 50; ++round) {
         for (int i = 0; i < 4; ++i) {
-            ASSERT_TRUE(submit(1, 0, 512, false));
+            ASSERT_TRUE(put(1, 0, 512, false));
         }
-        driver_->publish();
+        drivers_[0]->publish();
         bench_->notify(0);
         if (round % 2 == 0) {
             bench_->set_status(0);
@@ -286,12 +268,9 @@ TEST_P(VirtioBlkTest, ServesEachQueueOnItsWorker) {
         std::make_unique<VirtioBlk>(VirtioBlkSpec{.queues = 3}, &store_, workers_));
     EXPECT_EQ(bench_->read(0x2000 + 34, 2), 3U);
     ASSERT_TRUE(bench_->negotiate(GetParam() | base::bit(12)));
-    options_.features = GetParam();
-    for (const std::uint16_t queue : std::array<std::uint16_t, 2>{1, 2}) {
-        options_.base = {0x1'0000 + 0x1'0000U * queue};
-        driver_ = std::make_unique<VirtioDriver>(*bench_->memory, options_);
-        bench_->set_queue(queue, driver_->geometry());
-    }
+    features_ = GetParam();
+    add_queue(1);
+    add_queue(2);
     bench_->drive();
     EXPECT_EQ(request(1, 0, 512, false, 2), 0U);
     const auto reports = bench_->transport->device().report();
@@ -330,14 +309,12 @@ TEST_P(VirtioBlkTest, ADriveWithoutADiskIsEmptyUntilOneIsPutIn) {
 TEST_P(VirtioBlkTest, RequestsOverTheLimitWaitAndAResetDoesNotWaitForThem) {
     start({.limit = {.operations_per_s = 1, .operations_burst = 1}});
     for (int i = 0; i < 5; ++i) {
-        ASSERT_TRUE(submit(1, 0, 512, false));
+        ASSERT_TRUE(put(1, 0, 512, false));
     }
-    driver_->publish();
+    drivers_[0]->publish();
     bench_->notify(0);
     const auto throttled = [this] { return bench_->transport->device().report()[0].throttled; };
-    for (int i = 0; i < failure_ms && throttled() == 0; ++i) {
-        poll(nullptr, 0, 1);
-    }
+    EXPECT_TRUE(until([&] { return throttled() != 0; }));
     EXPECT_EQ(throttled(), 1U);
     const int then = store_.writes;
     EXPECT_GE(then, 1);
@@ -350,8 +327,8 @@ TEST_P(VirtioBlkTest, AHostThatCannotServeAQueueAsksForAResetAndMayRecover) {
     start({});
     bench_->set_status(0);
     store_.refuse_queues = true;
-    ASSERT_TRUE(bench_->negotiate(options_.features));
-    bench_->set_queue(0, driver_->geometry());
+    ASSERT_TRUE(bench_->negotiate(features_));
+    bench_->set_queue(0, drivers_[0]->geometry());
     bench_->drive();
     EXPECT_EQ(bench_->status(), 0x4F);
     bench_->notify(0);
@@ -376,18 +353,16 @@ TEST_P(VirtioBlkTest, RequestsGoOnWhereDmaWasStopped) {
     start({});
     EXPECT_EQ(request(1, 0, 512), 0U);
     bench_->write_config(4, 2, 2);
-    ASSERT_TRUE(submit(1, 1, 512, false));
-    driver_->publish();
+    ASSERT_TRUE(put(1, 1, 512, false));
+    drivers_[0]->publish();
     bench_->notify(0);
     worker_->call([] {});
-    EXPECT_FALSE(driver_->collect());
+    EXPECT_FALSE(drivers_[0]->collect());
     bench_->write_config(4, 2, 6);
-    for (int i = 0; i < failure_ms && !driver_->collect(); ++i) {
-        poll(nullptr, 0, 1);
-    }
-    EXPECT_EQ(driver_->outstanding(), 0U);
+    used(0);
+    EXPECT_EQ(drivers_[0]->outstanding(), 0U);
     EXPECT_EQ(request(1, 0, 512), 0U);
-    EXPECT_EQ(driver_->violation(), "");
+    EXPECT_EQ(drivers_[0]->violation(), "");
 }
 
 TEST_P(VirtioBlkTest, ALegacyDriverReadsAndWritesThroughPorts) {
@@ -406,23 +381,21 @@ TEST_P(VirtioBlkTest, ALegacyDriverReadsAndWritesThroughPorts) {
         bench_->write_legacy(4, 4, base::bit(9));
         bench_->write_legacy(0x0E, 2, 0);
         EXPECT_EQ(bench_->read_legacy(0x0C, 2), 256U);
-        options_ = {.features = 0, .size = 256, .base = {0x1'0000}};
-        driver_ = std::make_unique<VirtioDriver>(*bench_->memory, options_);
+        drivers_[0] = std::make_unique<VirtioDriver>(
+            *bench_->memory, VirtioDriver::Options{.size = 256, .base = {0x1'0000}});
         bench_->write_legacy(8, 4, 0x10);
         EXPECT_EQ(bench_->read_legacy(8, 4), 0x10U);
         bench_->write_legacy(0x12, 1, 7);
         EXPECT_EQ(bench_->read_legacy(0x12, 1), 7U);
         EXPECT_EQ(bench_->read_legacy(0x14, 8), disk_bytes / 512);
         for (const std::uint32_t type : {1U, 0U}) {
-            ASSERT_TRUE(submit(type, 2, 512, type == 0));
-            driver_->publish();
+            ASSERT_TRUE(put(type, 2, 512, type == 0));
+            drivers_[0]->publish();
             bench_->write_legacy(0x10, 2, 0);
-            for (int i = 0; i < failure_ms && !driver_->collect(); ++i) {
-                poll(nullptr, 0, 1);
-            }
+            used(0);
             EXPECT_EQ(bench_->memory->load<std::uint8_t>({status_at}), 0);
         }
-        EXPECT_EQ(driver_->outstanding(), 0U);
+        EXPECT_EQ(drivers_[0]->outstanding(), 0U);
         bench_->loop->run_once(0);
         EXPECT_TRUE(bench_->line.level);
         EXPECT_EQ(bench_->read_legacy(0x13, 1), 1U);
@@ -450,10 +423,7 @@ class VirtioBlkFileTest : public VirtioBlkTest {
         EXPECT_GE(mkstemp(path_.data()), 0);
         EXPECT_EQ(truncate(path_.c_str(), disk_bytes), 0);
     }
-    ~VirtioBlkFileTest() override {
-        bench_.reset();
-        unlink(path_.c_str());
-    }
+    ~VirtioBlkFileTest() override { unlink(path_.c_str()); }
     std::string path_ = ::testing::TempDir() + "/disk_XXXXXX";
 };
 
@@ -476,21 +446,18 @@ TEST_P(VirtioBlkFileTest, ManyAtOnceAndResetsAmongThem) {
             ASSERT_TRUE(bench_->memory->write({data_at}, data));
             // All of them write the same: they share a header.
             for (unsigned i = 0; i < 5; ++i) {
-                ASSERT_TRUE(submit(1, 16, 4096, false));
+                ASSERT_TRUE(put(1, 16, 4096, false));
             }
-            driver_->publish();
+            drivers_[0]->publish();
             bench_->notify(0);
             if (round % 3 == 2) {
                 bench_->set_status(0);  // with some of them under way
                 run(flush_features);
                 continue;
             }
-            for (unsigned i = 0; i < failure_ms && driver_->outstanding() != 0; ++i) {
-                if (!driver_->collect()) {
-                    poll(nullptr, 0, 1);
-                }
+            while (drivers_[0]->outstanding() != 0 && !HasFailure()) {
+                used(0);
             }
-            EXPECT_EQ(driver_->violation(), "");
             ASSERT_EQ(request(0, 16, 4096, true), 0U);
             std::vector<std::byte> back(4096);
             ASSERT_TRUE(bench_->memory->read({data_at}, back));
