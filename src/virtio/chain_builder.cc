@@ -16,6 +16,15 @@ Descriptor copy_descriptor(std::span<std::byte> table, std::uint32_t index) {
     return copy;
 }
 
+/// What a descriptor of a table names: a buffer, never another table.
+template <class Descriptor>
+QueueFault add_entry(ChainBuilder& builder, const Descriptor& entry) {
+    if ((entry.flags & descriptor_flag::indirect) != 0) {
+        return QueueFault::indirect_nested;
+    }
+    return builder.add(entry.address, entry.length, (entry.flags & descriptor_flag::write) != 0);
+}
+
 }  // namespace
 
 QueueFault ChainBuilder::add_pieces(std::uint64_t address, std::uint64_t left, bool writable) {
@@ -43,44 +52,41 @@ void ChainBuilder::grow() {
     slot_.capacity = capacity;
 }
 
-QueueFault ChainBuilder::check_table(std::uint16_t flags, std::uint32_t length) const {
+std::expected<std::span<std::byte>, QueueFault> ChainBuilder::table_of(std::uint64_t address,
+                                                                       std::uint32_t length,
+                                                                       std::uint16_t flags) const {
     if (!indirect_) {
-        return QueueFault::indirect_not_negotiated;
+        return std::unexpected(QueueFault::indirect_not_negotiated);
     }
     if ((flags & descriptor_flag::next) != 0) {
-        return QueueFault::indirect_and_next;
+        return std::unexpected(QueueFault::indirect_and_next);
     }
     if (length == 0 || length % descriptor_size != 0) {
-        return QueueFault::indirect_bad_size;
+        return std::unexpected(QueueFault::indirect_bad_size);
     }
-    return QueueFault::none;
+    const std::span<std::byte> bytes = memory_.span({address}, length);
+    if (bytes.empty()) {
+        return std::unexpected(QueueFault::indirect_outside_ram);
+    }
+    return bytes;
 }
 
 QueueFault ChainBuilder::add_split_table(const SplitDescriptor& table) {
-    if (const QueueFault fault = check_table(table.flags, table.length);
-        fault != QueueFault::none) {
-        return fault;
-    }
-    const std::span<std::byte> bytes = memory_.span({table.address}, table.length);
-    if (bytes.empty()) {
-        return QueueFault::indirect_outside_ram;
+    const auto bytes = table_of(table.address, table.length, table.flags);
+    if (!bytes) {
+        return bytes.error();
     }
     const std::uint32_t entries = table.length / descriptor_size;
     std::uint32_t index = 0;
     for (std::uint32_t count = 0; count < entries; ++count) {
-        const auto descriptor = copy_descriptor<SplitDescriptor>(bytes, index);
-        if ((descriptor.flags & descriptor_flag::indirect) != 0) {
-            return QueueFault::indirect_nested;
-        }
-        const QueueFault fault = add(descriptor.address, descriptor.length,
-                                     (descriptor.flags & descriptor_flag::write) != 0);
-        if (fault != QueueFault::none) {
+        const auto entry = copy_descriptor<SplitDescriptor>(*bytes, index);
+        if (const QueueFault fault = add_entry(*this, entry); fault != QueueFault::none) {
             return fault;
         }
-        if ((descriptor.flags & descriptor_flag::next) == 0) {
+        if ((entry.flags & descriptor_flag::next) == 0) {
             return QueueFault::none;
         }
-        index = descriptor.next;
+        index = entry.next;
         if (index >= entries) {
             return QueueFault::next_out_of_range;
         }
@@ -89,23 +95,13 @@ QueueFault ChainBuilder::add_split_table(const SplitDescriptor& table) {
 }
 
 QueueFault ChainBuilder::add_packed_table(const PackedDescriptor& table) {
-    if (const QueueFault fault = check_table(table.flags, table.length);
-        fault != QueueFault::none) {
-        return fault;
+    const auto bytes = table_of(table.address, table.length, table.flags);
+    if (!bytes) {
+        return bytes.error();
     }
-    const std::span<std::byte> bytes = memory_.span({table.address}, table.length);
-    if (bytes.empty()) {
-        return QueueFault::indirect_outside_ram;
-    }
-    const std::uint32_t entries = table.length / descriptor_size;
-    for (std::uint32_t index = 0; index < entries; ++index) {
-        const auto descriptor = copy_descriptor<PackedDescriptor>(bytes, index);
-        if ((descriptor.flags & descriptor_flag::indirect) != 0) {
-            return QueueFault::indirect_nested;
-        }
-        const QueueFault fault = add(descriptor.address, descriptor.length,
-                                     (descriptor.flags & descriptor_flag::write) != 0);
-        if (fault != QueueFault::none) {
+    for (std::uint32_t index = 0; index < table.length / descriptor_size; ++index) {
+        const auto entry = copy_descriptor<PackedDescriptor>(*bytes, index);
+        if (const QueueFault fault = add_entry(*this, entry); fault != QueueFault::none) {
             return fault;
         }
     }

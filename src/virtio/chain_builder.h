@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <expected>
 #include <span>
 
 #include "base/bits.h"
@@ -45,7 +46,10 @@ class ChainBuilder {
     QueueFault add_packed_table(const PackedDescriptor& table);
 
   private:
-    QueueFault check_table(std::uint16_t flags, std::uint32_t length) const;
+    /// The bytes of the table that a descriptor names.
+    std::expected<std::span<std::byte>, QueueFault> table_of(std::uint64_t address,
+                                                             std::uint32_t length,
+                                                             std::uint16_t flags) const;
     /// The longest part of [address, address + size) that starts at its start and lies in one piece
     /// of RAM. Empty when RAM does not hold `address`. Cannot wrap: a piece ends below 2^64.
     std::span<std::byte> ram_prefix(std::uint64_t address, std::uint64_t size) const;
