@@ -93,11 +93,25 @@ bool VirtioDriver::submit(std::span<const Buffer> buffers, std::uint64_t token, 
     }
     const auto table = buffers.subspan(direct);
     CUPULE_ASSERT(!buffers.empty() && table.size() <= options_.table_entries);
-    if (direct + (table.empty() ? 0 : 1) > free_descriptors_) {
+    const std::size_t count = direct + (table.empty() ? 0 : 1);
+    if (count > free_descriptors_) {
         return false;
     }
-    return packed_ ? submit_packed(buffers.first(direct), table, token)
-                   : submit_split(buffers.first(direct), table, token);
+    const std::uint16_t id = free_head_;
+    if (!table.empty()) {
+        fill_table(id, table);
+    }
+    std::uint32_t writable_bytes = 0;
+    for (const Buffer& buffer : buffers) {
+        writable_bytes += buffer.writable ? buffer.length : 0;
+    }
+    record(id, static_cast<std::uint16_t>(count), writable_bytes, token);
+    if (packed_) {
+        submit_packed(buffers.first(direct), table);
+    } else {
+        submit_split(buffers.first(direct), table);
+    }
+    return true;
 }
 
 void VirtioDriver::fill_table(std::uint16_t id, std::span<const Buffer> table) {
@@ -141,41 +155,38 @@ std::uint16_t VirtioDriver::take_descriptor() {
     return std::exchange(free_head_, next_[free_head_]);
 }
 
-bool VirtioDriver::submit_split(std::span<const Buffer> direct, std::span<const Buffer> table,
-                                std::uint64_t token) {
+/// The address, length and own flags of a chain's `i`th descriptor: a direct buffer, or the table
+/// behind them.
+template <class Descriptor>
+void VirtioDriver::describe(Descriptor& descriptor, std::span<const Buffer> direct,
+                            std::span<const Buffer> table, std::uint16_t id, std::size_t i) const {
+    if (i < direct.size()) {
+        descriptor.address = direct[i].address.value;
+        descriptor.length = direct[i].length;
+        descriptor.flags = direct[i].writable ? flag::write : std::uint16_t{0};
+    } else {
+        descriptor.address = table_address(id).value;
+        descriptor.length = static_cast<std::uint32_t>(table.size()) * virtio::descriptor_size;
+        descriptor.flags = flag::indirect;
+    }
+}
+
+void VirtioDriver::submit_split(std::span<const Buffer> direct, std::span<const Buffer> table) {
     const std::uint16_t head = free_head_;
     const std::size_t count = direct.size() + (table.empty() ? 0 : 1);
-    std::uint32_t writable_bytes = 0;
     for (std::size_t i = 0; i < count; ++i) {
         const std::uint16_t index = take_descriptor();
         const bool last = i + 1 == count;
         virtio::SplitDescriptor descriptor{.next = last ? std::uint16_t{0} : free_head_};
-        if (i < direct.size()) {
-            descriptor.address = direct[i].address.value;
-            descriptor.length = direct[i].length;
-            descriptor.flags = direct[i].writable ? flag::write : std::uint16_t{0};
-            writable_bytes += direct[i].writable ? direct[i].length : 0;
-        } else {
-            descriptor.address = table_address(head).value;
-            descriptor.length = static_cast<std::uint32_t>(table.size()) * virtio::descriptor_size;
-            descriptor.flags = flag::indirect;
-        }
+        describe(descriptor, direct, table, head, i);
         descriptor.flags |= last ? std::uint16_t{0} : flag::next;
         const auto words = virtio::words_of(descriptor);
         descriptors_.store<std::uint64_t>(index * virtio::descriptor_size, words[0]);
         descriptors_.store<std::uint64_t>(index * virtio::descriptor_size + 8, words[1]);
     }
-    if (!table.empty()) {
-        fill_table(head, table);
-        for (const Buffer& buffer : table) {
-            writable_bytes += buffer.writable ? buffer.length : 0;
-        }
-    }
-    record(head, static_cast<std::uint16_t>(count), writable_bytes, token);
     driver_.store<std::uint16_t>(
         available_ring::entry(next_available_ & (std::uint32_t{options_.size} - 1)), head);
     ++next_available_;
-    return true;
 }
 
 VirtioDriver::Place VirtioDriver::advance(Place place, std::uint32_t count) const {
@@ -186,25 +197,14 @@ VirtioDriver::Place VirtioDriver::advance(Place place, std::uint32_t count) cons
     return {static_cast<std::uint16_t>(index - options_.size), !place.wrap};
 }
 
-bool VirtioDriver::submit_packed(std::span<const Buffer> direct, std::span<const Buffer> table,
-                                 std::uint64_t token) {
-    const std::uint16_t id = std::exchange(free_head_, next_[free_head_]);
+void VirtioDriver::submit_packed(std::span<const Buffer> direct, std::span<const Buffer> table) {
+    const std::uint16_t id = take_descriptor();
     const std::size_t count = direct.size() + (table.empty() ? 0 : 1);
     const std::uint16_t head = available_.index;
     std::uint64_t head_word = 0;
-    std::uint32_t writable_bytes = 0;
     for (std::size_t i = 0; i < count; ++i) {
         virtio::PackedDescriptor descriptor{.id = id};
-        if (i < direct.size()) {
-            descriptor.address = direct[i].address.value;
-            descriptor.length = direct[i].length;
-            descriptor.flags = direct[i].writable ? flag::write : std::uint16_t{0};
-            writable_bytes += direct[i].writable ? direct[i].length : 0;
-        } else {
-            descriptor.address = table_address(id).value;
-            descriptor.length = static_cast<std::uint32_t>(table.size()) * virtio::descriptor_size;
-            descriptor.flags = flag::indirect;
-        }
+        describe(descriptor, direct, table, id, i);
         descriptor.flags |= i + 1 == count ? std::uint16_t{0} : flag::next;
         descriptor.flags |= available_.wrap ? flag::avail : flag::used;
         const auto words = virtio::words_of(descriptor);
@@ -217,18 +217,10 @@ bool VirtioDriver::submit_packed(std::span<const Buffer> direct, std::span<const
         }
         available_ = advance(available_, 1);
     }
-    if (!table.empty()) {
-        fill_table(id, table);
-        for (const Buffer& buffer : table) {
-            writable_bytes += buffer.writable ? buffer.length : 0;
-        }
-    }
-    record(id, static_cast<std::uint16_t>(count), writable_bytes, token);
     // The first descriptor's flags come last (2.8.21).
     descriptors_.store<std::uint64_t>(head * virtio::descriptor_size + 8, head_word,
                                       std::memory_order_release);
     unpublished_ += static_cast<std::uint32_t>(count);
-    return true;
 }
 
 bool VirtioDriver::publish_packed() {

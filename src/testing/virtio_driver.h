@@ -83,10 +83,11 @@ class VirtioDriver {
         bool wrap = true;
     };
 
-    bool submit_split(std::span<const Buffer> direct, std::span<const Buffer> table,
-                      std::uint64_t token);
-    bool submit_packed(std::span<const Buffer> direct, std::span<const Buffer> table,
-                       std::uint64_t token);
+    template <class Descriptor>
+    void describe(Descriptor& descriptor, std::span<const Buffer> direct,
+                  std::span<const Buffer> table, std::uint16_t id, std::size_t i) const;
+    void submit_split(std::span<const Buffer> direct, std::span<const Buffer> table);
+    void submit_packed(std::span<const Buffer> direct, std::span<const Buffer> table);
     void fill_table(std::uint16_t id, std::span<const Buffer> table);
     memory::GuestAddress table_address(std::uint16_t id) const;
     void record(std::uint16_t id, std::uint16_t descriptors, std::uint32_t writable_bytes,
