@@ -43,6 +43,11 @@ void log_warning(fmt::format_string<Arguments...> format, Arguments&&... argumen
 }
 
 template <class... Arguments>
+void log_notice(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
+    log(LogLevel::notice, format, std::forward<Arguments>(arguments)...);
+}
+
+template <class... Arguments>
 void log_info(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
     log(LogLevel::info, format, std::forward<Arguments>(arguments)...);
 }

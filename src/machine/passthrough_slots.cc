@@ -310,8 +310,6 @@ base::Result<void> PassthroughSlots::add(const SlotOptions& place, pci::Bus& roo
 }
 
 base::Result<void> PassthroughSlots::add(Slot& slot, pci::Bus& root) {
-    // The host pins what the device may reach.
-    context_.memory.keep_files_out();
     CUPULE_TRY_ASSIGN(auto rom, read_rom(slot.text.rom_file));
     const auto time = time_source(slot);
     CUPULE_TRY_ASSIGN(auto host, open_host(slot));

@@ -72,6 +72,9 @@ base::Result<void> Pc::create_memory() {
     CUPULE_TRY_ASSIGN(layout_, make_memory_layout(options_.memory_size, huge_pages));
     layout_.ram.shared = options_.hypervisor == Hypervisor::acrn;
     CUPULE_TRY_ASSIGN(memory_, memory::GuestMemory::create(layout_.ram));
+    if (options_.hypervisor == Hypervisor::acrn) {
+        kept_pages_ = memory_->keep_pages();
+    }
     for (const memory::RamRegion& region : memory_->regions()) {
         CUPULE_TRY(
             vm_->map(region.base, region.size, region.host, hypervisor::MemoryAccess::read_write));

@@ -121,6 +121,8 @@ class Pc : public LifeCycle::Control {
     // Destroyed from the bottom up, with the processors parked: devices, then what their lines and
     // handlers lead to.
     std::unique_ptr<memory::GuestMemory> memory_;
+    /// ACRN's, whose hypervisor has the pages in tables of its own.
+    memory::GuestMemory::KeptPages kept_pages_;
     std::unique_ptr<io::IoTraceFile> trace_;
     std::unique_ptr<io::IoDispatcher> dispatcher_;
     Parts parts_;

@@ -234,6 +234,28 @@ TEST(PcVirtio, ModernTransitionalAndLegacyDevicesHaveTheirIds) {
     }});
 }
 
+TEST(PcVirtio, ABalloonOffersNoReportingBesideADeviceThatIsPassedThrough) {
+    for (const bool passed : {false, true}) {
+        VmOptions options = PcBench::default_options();
+        options.slots.push_back({.slot = 3, .device = "virtio-balloon", .options = {}});
+        if (passed) {
+            options.slots.push_back({.slot = 4, .device = "passthru", .options = "model:i225"});
+        }
+        PcBench bench(options);
+        ASSERT_EQ(bench.error(), "");
+        bench.run({[&] {
+            const auto config = [&](std::uint64_t offset) {
+                bench.vm().write_port(0xCF8, 4, 0x8000'1800 | offset);
+                return bench.vm().read_port(0xCFC, 4);
+            };
+            const std::uint64_t common = config(0x20) & ~0xFULL;  // BAR4
+            ASSERT_NE(common, 0U);
+            bench.vm().write_memory(common, 4, 0);
+            EXPECT_EQ(bench.vm().read_memory(common + 4, 4) & 0x20, passed ? 0U : 0x20U);
+        }});
+    }
+}
+
 TEST(PcErrors, TwoDevicesInOneSlotAreNamed) {
     const std::string error = error_with([](VmOptions& options) {
         options.slots.push_back({.slot = 1, .device = "amd_hostbridge", .options = {}});

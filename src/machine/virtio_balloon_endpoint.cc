@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -62,15 +63,26 @@ base::Result<device::VirtioBalloonSpec> parse(std::string_view text, std::uint64
     return spec;
 }
 
+/// Whether what is given back is lost to the host all the same (GuestMemory::keep_pages): pinned
+/// for devices that are passed through, which come after this one, or by ACRN.
+bool pages_will_be_kept(const VmOptions& options) {
+    return options.hypervisor == Hypervisor::acrn ||
+           std::ranges::find(options.slots, "passthru", &SlotOptions::device) !=
+               options.slots.end();
+}
+
 }  // namespace
 
 base::Result<std::unique_ptr<Endpoint>> make_virtio_balloon(const SlotOptions& slot,
                                                             const EndpointContext& context) {
     std::string words = slot.options;
     const virtio::PciTransportModel model = take_transport_model(words, true);
-    const auto spec = parse(words, context.memory.size());
+    auto spec = parse(words, context.memory.size());
     if (!spec) {
         return std::unexpected(spec.error().in(place_of(slot)));
+    }
+    if (pages_will_be_kept(context.options)) {
+        spec->free_page_reporting = false;
     }
     auto endpoint = std::make_unique<BalloonEndpoint>(context.vm);
     // The host shows 15 bytes: "balloon 31:7".

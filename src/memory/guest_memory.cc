@@ -182,6 +182,7 @@ base::Result<int> GuestMemory::share() {
     // Too late: whoever asks would not see what the guest sees.
     CUPULE_ASSERT(shown_.empty());
     if (!file_) {
+        CUPULE_ASSERT(!keeps_pages());
         CUPULE_TRY(create_file());
         for (const RamRegion& region : regions_) {
             if (!map_own(region.host, region.size, region.file_offset)) {
@@ -196,6 +197,11 @@ base::Result<int> GuestMemory::share() {
 void GuestMemory::keep_files_out() const {
     CUPULE_ASSERT(shown_.empty());
     files_kept_out_ = true;
+}
+
+GuestMemory::KeptPages GuestMemory::keep_pages() const {
+    CUPULE_ASSERT(shown_.empty());
+    return KeptPages(*this);
 }
 
 const RamRegion* GuestMemory::find_region(GuestAddress address, std::uint64_t size) const {
@@ -351,7 +357,9 @@ base::Result<void> GuestMemory::discard_all() {
     }
     forget_shown();
     for (const RamRegion& region : regions_) {
-        if (!give_back(region.host, region.size)) {
+        if (keeps_pages()) {
+            clear(region);
+        } else if (!give_back(region.host, region.size)) {
             return base::fail_errno(errno, "cannot discard guest RAM at {:#x}", region.base.value);
         }
     }
@@ -362,7 +370,29 @@ bool GuestMemory::give_back(std::byte* place, std::uint64_t size) const {
     return madvise(place, size, file_ ? MADV_REMOVE : MADV_DONTNEED) == 0;
 }
 
+void GuestMemory::clear(const RamRegion& region) const {
+    if (!file_) {
+        fill_guest({region.host, region.size}, std::byte{0});
+        return;
+    }
+    const auto begin = static_cast<off_t>(region.file_offset);
+    const auto end = static_cast<off_t>(region.file_offset + region.size);
+    for (off_t at = begin; at < end;) {
+        const off_t first = lseek(file_.get(), at, SEEK_DATA);
+        if (first < 0 || first >= end) {
+            return;  // no page from here on
+        }
+        at = std::min(lseek(file_.get(), first, SEEK_HOLE), end);
+        CUPULE_ASSERT(at > first);
+        fill_guest({region.host + (first - begin), static_cast<std::size_t>(at - first)},
+                   std::byte{0});
+    }
+}
+
 base::Result<void> GuestMemory::discard(std::span<std::byte> part) const {
+    if (keeps_pages()) {
+        return {};
+    }
     const auto start = reinterpret_cast<std::uintptr_t>(part.data());
     const std::uint64_t first = base::align_up(start, page_size);
     const std::uint64_t end = base::align_down(start + part.size(), page_size);

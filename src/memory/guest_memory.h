@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -52,6 +53,30 @@ struct SharedPiece {
 /// again. Ranges that wrap, leave RAM or cross a hole fail as a whole. Any thread.
 class GuestMemory {
   public:
+    /// As long as one lives, the pages behind RAM stay the same ones: for who pins them and reaches
+    /// them by tables of its own (an IOMMU, ACRN's hypervisor), and would keep those that this
+    /// process has given back. Move-only; the memory outlives it.
+    class KeptPages {
+      public:
+        KeptPages() = default;
+        explicit KeptPages(const GuestMemory& memory) : memory_(&memory) { ++memory.pages_kept_; }
+        KeptPages(KeptPages&& other) noexcept : memory_(std::exchange(other.memory_, nullptr)) {}
+        KeptPages& operator=(KeptPages&& other) noexcept {
+            std::swap(memory_, other.memory_);
+            return *this;
+        }
+        KeptPages(const KeptPages&) = delete;
+        KeptPages& operator=(const KeptPages&) = delete;
+        ~KeptPages() {
+            if (memory_ != nullptr) {
+                --memory_->pages_kept_;
+            }
+        }
+
+      private:
+        const GuestMemory* memory_ = nullptr;
+    };
+
     /// Sparse: pages take room when first touched. Anonymous memory, because hosts give that huge
     /// pages and memfds none (docs/adr/0010), until somebody shares it. Huge pages are asked for,
     /// never required.
@@ -75,9 +100,14 @@ class GuestMemory {
     base::Result<int> share();
     /// The memfd that RAM is in, -1 where it is not shared.
     int file() const { return file_.get(); }
-    /// From now on no file is shown as RAM: for who pins pages (VFIO) or writes to RAM from threads
-    /// that do not stop with the processors. When a part is made, before an image is loaded.
+    /// From now on no file is shown as RAM: for who writes to RAM from threads that do not stop
+    /// with the processors. When a part is made, before an image is loaded.
     void keep_files_out() const;
+    /// From now on, as long as the answer lives, `discard` does nothing, `discard_all` clears and
+    /// no file is shown as RAM. Before an image is loaded, while nobody discards. Control thread.
+    [[nodiscard]] KeptPages keep_pages() const;
+    /// Whether somebody keeps the pages. Any thread.
+    bool keeps_pages() const { return pages_kept_ != 0; }
     std::uint64_t size() const { return size_; }
 
     /// Copies guest memory out, or nothing (false).
@@ -124,7 +154,7 @@ class GuestMemory {
                                  std::uint64_t size);
 
     /// Whether show_file may succeed at all.
-    bool can_show_files() const { return !files_kept_out_; }
+    bool can_show_files() const { return !files_kept_out_ && !keeps_pages(); }
 
     /// Whether the guest is better off with a copy of what is shown, soon: files come in small
     /// pages, copies in huge ones where the host has them.
@@ -140,10 +170,11 @@ class GuestMemory {
     /// write to RAM meanwhile. An error leaves some shown. Control thread.
     base::Result<void> copy_shown();
 
-    /// Gives all pages back to the host; the guest then reads zeros. For reset. Control thread.
+    /// Gives all pages back to the host, or clears them where they are kept; the guest then reads
+    /// zeros. For reset. Control thread.
     base::Result<void> discard_all();
-    /// The same for the whole pages within `part`, a piece of some `span` where no file is shown.
-    /// For balloons.
+    /// Gives the whole pages within `part` back, a piece of some `span` where no file is shown; the
+    /// guest then reads zeros. Where pages are kept, nothing happens. For balloons.
     base::Result<void> discard(std::span<std::byte> part) const;
 
   private:
@@ -168,6 +199,8 @@ class GuestMemory {
     [[nodiscard]] bool map_own(std::byte* place, std::uint64_t size,
                                std::uint64_t file_offset) const;
     bool give_back(std::byte* place, std::uint64_t size) const;
+    /// Zeros in the same pages; what has none is left so where the memfd tells.
+    void clear(const RamRegion& region) const;
     const RamRegion* find_region(GuestAddress address, std::uint64_t size) const;
 
     /// The memfd, where RAM is shared.
@@ -178,6 +211,8 @@ class GuestMemory {
     HugePages huge_pages_ = HugePages::when_available;
     std::vector<Shown> shown_;
     mutable std::atomic<bool> files_kept_out_ = false;
+    /// How many KeptPages there are.
+    mutable std::atomic<unsigned> pages_kept_ = 0;
 };
 
 }  // namespace cupule::memory

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -57,6 +58,26 @@ TEST(GuestMemory, DiscardedPagesReadZero) {
     EXPECT_EQ(memory->load<std::uint32_t>({0x1000}), 0U);
 }
 
+TEST(GuestMemory, KeptPagesStayAndAreClearedByAReset) {
+    const auto memory = two_pieces();
+    EXPECT_TRUE(memory->store<std::uint32_t>({0x1000}, 5));
+    EXPECT_FALSE(memory->keeps_pages());
+    {
+        GuestMemory::KeptPages first = memory->keep_pages();
+        GuestMemory::KeptPages second = memory->keep_pages();
+        second = std::move(first);
+        EXPECT_TRUE(memory->keeps_pages());
+        ASSERT_TRUE(memory->discard(memory->span({0x1000}, 0x1000)).has_value());
+        EXPECT_EQ(memory->load<std::uint32_t>({0x1000}), 5U);
+        ASSERT_TRUE(memory->discard_all().has_value());
+        EXPECT_EQ(memory->load<std::uint32_t>({0x1000}), 0U);
+        EXPECT_TRUE(memory->store<std::uint32_t>({0x1000}, 6));
+    }
+    EXPECT_FALSE(memory->keeps_pages());
+    ASSERT_TRUE(memory->discard(memory->span({0x1000}, 0x1000)).has_value());
+    EXPECT_EQ(memory->load<std::uint32_t>({0x1000}), 0U);
+}
+
 TEST(GuestMemory, LiesInHugePagesAsTheGuestsAddressesDo) {
     const std::uint64_t base = four_gib + 0x1000;
     const auto memory = *GuestMemory::create({.pieces = {{{base}, 0x4000}}});
@@ -91,6 +112,25 @@ TEST_P(SharedRam, DiscardedPagesReadZeroInTheMemfdToo) {
     ASSERT_EQ(pread(*fd, &seen, sizeof seen, 0x1000), static_cast<ssize_t>(sizeof seen));
     EXPECT_EQ(seen, 0U);
     EXPECT_EQ(memory->load<std::uint32_t>({0x1000}), 0U);
+}
+
+TEST_P(SharedRam, KeptPagesAreClearedInPlaceAndNoneIsMade) {
+    const auto fd = memory->share();
+    ASSERT_TRUE(fd.has_value());
+    const auto kept = memory->keep_pages();
+    EXPECT_EQ(memory->share(), *fd);
+    EXPECT_TRUE(memory->store<std::uint32_t>({0x1000}, 5));
+    EXPECT_TRUE(memory->store<std::uint32_t>({four_gib + 0x3FFC}, 6));
+    struct stat before {};
+    ASSERT_EQ(fstat(*fd, &before), 0);
+    ASSERT_TRUE(memory->discard(memory->span({0x1000}, 0x1000)).has_value());
+    EXPECT_EQ(memory->load<std::uint32_t>({0x1000}), 5U);
+    ASSERT_TRUE(memory->discard_all().has_value());
+    EXPECT_EQ(memory->load<std::uint32_t>({0x1000}), 0U);
+    EXPECT_EQ(memory->load<std::uint32_t>({four_gib + 0x3FFC}), 0U);
+    struct stat after {};
+    ASSERT_EQ(fstat(*fd, &after), 0);
+    EXPECT_EQ(before.st_blocks, after.st_blocks);
 }
 
 INSTANTIATE_TEST_SUITE_P(FromTheStartOrLater, SharedRam, ::testing::Bool());
@@ -177,10 +217,14 @@ TEST(ShownFile, IsGoneAfterADiscardAndCanComeBack) {
     EXPECT_EQ(image.memory->load<char>({0x1000}), 'f');
 }
 
-TEST(ShownFile, IsRefusedWhereRamIsSharedOrThereIsNone) {
+TEST(ShownFile, IsRefusedWhereRamIsSharedOrKeptOrThereIsNone) {
     ShownFile image(0x2000);
     EXPECT_FALSE(image.memory->show_file({0xF000}, image.file.get(), 0, 0x2000));
     EXPECT_FALSE(image.memory->show_file({0}, -1, 0, 0x1000));
+    {
+        const auto kept = image.memory->keep_pages();
+        EXPECT_FALSE(image.memory->show_file({0}, image.file.get(), 0, 0x1000));
+    }
     ASSERT_TRUE(image.memory->share().has_value());
     EXPECT_FALSE(image.memory->show_file({0}, image.file.get(), 0, 0x1000));
     EXPECT_EQ(image.memory->load<char>({0}), '\0');

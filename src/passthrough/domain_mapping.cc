@@ -21,6 +21,7 @@ void DomainMapping::begin() {
         phase_ = Phase::mapping;
         failure_.reset();
     }
+    pages_ = memory_.keep_pages();
     stopping_ = false;
     thread_ = std::make_unique<event::ThreadPool>("dma mapping", 1);
     thread_->post([this] {
@@ -54,6 +55,7 @@ base::Result<void> DomainMapping::wait() {
 base::Result<void> DomainMapping::end() {
     stopping_ = true;
     thread_.reset();
+    const memory::GuestMemory::KeptPages kept_until_unmapped = std::move(pages_);
     {
         event::MutexLock lock(mutex_);
         failure_.reset();

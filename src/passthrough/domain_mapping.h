@@ -26,7 +26,9 @@ class DomainMapping {
     DomainMapping(const DomainMapping&) = delete;
     DomainMapping& operator=(const DomainMapping&) = delete;
 
-    /// Begins to map; nothing happens where that was begun or is done. Control thread.
+    /// Begins to map; nothing happens where that was begun or is done. From now on until `end` the
+    /// pages of RAM are kept: those that the host has pinned are what the guest has. While nobody
+    /// discards RAM. Control thread.
     void begin() CUPULE_EXCLUDES(mutex_);
     /// Why mapping has failed, as far as is known by now; does not wait. Any thread.
     base::Result<void> check() CUPULE_EXCLUDES(mutex_);
@@ -42,6 +44,7 @@ class DomainMapping {
 
     DmaDomain& domain_;
     const memory::GuestMemory& memory_;
+    memory::GuestMemory::KeptPages pages_;
     std::atomic<bool> stopping_ = false;
     /// Guards how far it is. A leaf lock.
     event::Mutex mutex_;

@@ -116,6 +116,24 @@ TEST_F(DomainMappingTest, AllRamEntersInPiecesAndLeaves) {
     EXPECT_EQ(domain_.mapped(), all_);
 }
 
+TEST_F(DomainMappingTest, NoPageIsDiscardedFromTheBeginningToTheEnd) {
+    ASSERT_TRUE(memory_->store<std::uint32_t>({0x1000}, 5));
+    const auto value_after_discard = [&] {
+        EXPECT_TRUE(memory_->discard(memory_->span({0x1000}, 0x1000)));
+        return memory_->load<std::uint32_t>({0x1000});
+    };
+    domain_.hold();
+    mapping_.begin();
+    EXPECT_EQ(value_after_discard(), 5U) << "it is being mapped";
+    domain_.let_go();
+    EXPECT_TRUE(mapping_.wait());
+    EXPECT_EQ(value_after_discard(), 5U);
+    EXPECT_FALSE(memory_->can_show_files());
+    EXPECT_TRUE(mapping_.end());
+    EXPECT_TRUE(memory_->can_show_files());
+    EXPECT_EQ(value_after_discard(), 0U);
+}
+
 TEST_F(DomainMappingTest, TheEndDoesNotWaitForAllOfIt) {
     domain_.hold();
     mapping_.begin();

@@ -155,6 +155,11 @@ void VirtioBalloon::take_reported(const virtio::Chain& chain) {
 }
 
 void VirtioBalloon::discard(std::span<std::byte> part) {
+    if (memory_.keeps_pages() && !std::exchange(kept_told_, true)) {
+        base::log_notice(
+            "virtio-balloon: the host keeps all memory of the guest for devices that are passed "
+            "through, or for ACRN: what the guest gives up is not free there");
+    }
     const auto result = memory_.discard(part);
     if (!result && !std::exchange(failure_told_, true)) {
         base::log_error("virtio-balloon: {}", result.error().message);

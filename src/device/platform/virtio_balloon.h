@@ -106,6 +106,7 @@ class VirtioBalloon : public virtio::Device {
     virtio::DeviceEvents* events_ = nullptr;
     base::GuestFault bad_page_{"virtio-balloon", "a page outside RAM"};
     bool failure_told_ = false;
+    bool kept_told_ = false;
     Service inflating_{*this, &VirtioBalloon::inflate};
     Service deflating_{*this, &VirtioBalloon::deflate};
     Service reporting_{*this, &VirtioBalloon::take_reported};

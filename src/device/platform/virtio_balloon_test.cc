@@ -147,6 +147,22 @@ TEST_P(VirtioBalloonTest, TheStatisticsBufferIsKeptForThePeriodAndComesBackAtARe
     EXPECT_EQ(bench_->status(), 0U);
 }
 
+TEST_P(VirtioBalloonTest, PagesThatTheHostKeepsStayTheGuests) {
+    create({});
+    start();
+    ASSERT_TRUE(memory_->fill({pages_at}, std::byte{7}, 4 * 4096));
+    {
+        // As VFIO pins them: a device writes to the page that was there at that time.
+        const auto kept = memory_->keep_pages();
+        const auto before = resident();
+        inflate({1024, 1025});
+        EXPECT_EQ(resident(), before);
+        EXPECT_EQ(memory_->load<std::uint8_t>({pages_at}), 7);
+    }
+    inflate({1024});
+    EXPECT_EQ(memory_->load<std::uint8_t>({pages_at}), 0);
+}
+
 TEST_P(VirtioBalloonTest, OffersWhatItWasMadeFor) {
     create({.deflate_on_oom = false, .free_page_reporting = false});
     EXPECT_EQ(bench_->offered() & (base::bit(1) | base::bit(2) | base::bit(5)), 0U);
