@@ -116,7 +116,8 @@ class Vm : public irq::InterruptController,
     /// reset write.
     virtual void request_pause() = 0;
     /// Paused: back to the power-on state of processors and interrupt controllers; lines fall.
-    /// Memory mappings, doorbells and routes stay.
+    /// Memory mappings, doorbells and routes stay. What eventfds assert (route_level) falls as if
+    /// the guest had ended it, which it no longer will: whoever still interrupts says so again.
     virtual base::Result<void> reset() = 0;
     /// Paused or not yet started: how vCPU 0 begins. The others wait for INIT and SIPI.
     virtual base::Result<void> set_boot_state(const VcpuState& state) = 0;

@@ -21,7 +21,7 @@ InterruptRelay::InterruptRelay(Powers powers, pci::Msi* msi, pci::Msix* msix,
 }
 
 InterruptRelay::~InterruptRelay() {
-    leave();
+    disconnect();
 }
 
 void InterruptRelay::connect_intx(irq::Gsi gsi) {
@@ -68,7 +68,7 @@ void InterruptRelay::update() {
     if (next == mode_ && !regranted) {
         return;
     }
-    leave();
+    disconnect();
     enter(next);
 }
 
@@ -77,7 +77,7 @@ void InterruptRelay::stop() {
     update();
 }
 
-void InterruptRelay::leave() {
+void InterruptRelay::disconnect() {
     if (mode_ == Mode::none) {
         return;
     }

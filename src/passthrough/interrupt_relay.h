@@ -41,6 +41,8 @@ class InterruptRelay {
     void disconnect_intx();
     /// Brings the host in line with what the guest has chosen, after a write or reset.
     void update();
+    /// Nothing is connected until the next `update`: while the device is reset.
+    void disconnect();
     /// While held, messages of the device wait here and go in by `let_through`, one for each vector
     /// that has any: a storm of them costs the guest little. INTx is left alone: the guest itself
     /// masks it until it has dealt with one.
@@ -72,7 +74,6 @@ class InterruptRelay {
 
     Mode wanted() const;
     HostInterrupt host_kind(Mode mode) const;
-    void leave();
     void enter(Mode mode);
     void enter_intx();
     void vector_changed(Mode mode, unsigned vector, std::optional<irq::MsiMessage> message);

@@ -449,10 +449,13 @@ void PassthroughDevice::forward_command() {
 }
 
 void PassthroughDevice::settle_host() {
+    // INTx that waits for an end which the guest has forgotten of would wait for ever.
+    relay_->disconnect();
     if (const auto done = host_->reset(); !done) {
         base::log_error("{}", done.error().message);
     }
     forward_command();
+    relay_->update();
 }
 
 void PassthroughDevice::function_level_reset() {
@@ -462,7 +465,6 @@ void PassthroughDevice::function_level_reset() {
 void PassthroughDevice::reset() {
     function_.reset();
     if (!function_.removed()) {
-        relay_->update();
         settle_host();
     }
 }

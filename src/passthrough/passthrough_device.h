@@ -102,6 +102,7 @@ class PassthroughDevice : public snapshot::Device, private pci::FunctionEvents {
     base::Result<void> add_rom();
     void add_header_fields();
     base::Result<void> watch_losses();
+    /// Resets it, with what the guest sees of it reset before: its interrupts are connected afresh.
     void settle_host();
     void leave();
     /// Before the guest lets it master the bus: all that its DMA may reach is there. False: it

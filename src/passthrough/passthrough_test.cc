@@ -373,6 +373,86 @@ TEST_F(Passthrough, IntxArrivesAtItsGsiAndYieldsToMessages) {
     EXPECT_EQ(vm_.gsi_rises({17}), 2U);
 }
 
+/// INTx at GSI 17 of a device that has nothing else.
+class PassthroughIntx : public Passthrough {
+  protected:
+    void SetUp() override {
+        build(*find_software_model("conventional"));
+        {
+            event::MutexLock lock(monitor_);
+            device_->connect_intx(gsi);
+        }
+        start();
+    }
+    /// How many reach the guest of those that the device has to say.
+    unsigned interrupts(unsigned vector = 0) {
+        host_->interrupt(vector);
+        return vm_.deliver_event_interrupts();
+    }
+    /// Any access: what VFIO has a thread for.
+    unsigned again() {
+        read(pci::config::vendor_id, 2);
+        event::MutexLock lock(monitor_);
+        host_->read_config(pci::config::vendor_id, 2);
+        return vm_.deliver_event_interrupts();
+    }
+    void reset_processors() {
+        vm_.pause();
+        ASSERT_TRUE(vm_.reset());
+        ASSERT_TRUE(vm_.start(dispatcher_, events_));
+    }
+    static constexpr irq::Gsi gsi{17};
+};
+
+TEST_F(PassthroughIntx, IsMaskedUntilItsEndAndComesAgainWhileItStands) {
+    EXPECT_EQ(interrupts(), 1U);
+    EXPECT_EQ(interrupts(), 0U) << "masked";
+    vm_.end_of_interrupt(gsi);
+    EXPECT_EQ(again(), 1U) << "it still stands";
+    vm_.write_memory(bar_address + Registers::acknowledge, 4, 0);
+    vm_.end_of_interrupt(gsi);
+    EXPECT_EQ(again(), 0U);
+    EXPECT_EQ(interrupts(), 1U);
+}
+
+TEST_F(PassthroughIntx, WorksAfterAResetOfTheMachineWithAnInterruptThatWasNotEnded) {
+    EXPECT_EQ(interrupts(), 1U);
+    {
+        event::MutexLock lock(monitor_);
+        device_->reset();
+    }
+    reset_processors();
+    start();
+    EXPECT_EQ(again(), 0U) << "the device was reset";
+    EXPECT_EQ(interrupts(), 1U);
+}
+
+TEST_F(PassthroughIntx, ComesAgainWhenProcessorsWakeThatHadNotEndedIt) {
+    EXPECT_EQ(interrupts(), 1U);
+    reset_processors();
+    EXPECT_FALSE(vm_.gsi_level(gsi));
+    EXPECT_EQ(again(), 1U);
+    EXPECT_EQ(interrupts(), 0U);
+    vm_.write_memory(bar_address + Registers::acknowledge, 4, 0);
+    vm_.end_of_interrupt(gsi);
+    EXPECT_EQ(interrupts(), 1U);
+}
+
+TEST_F(Passthrough, FunctionLevelResetConnectsIntxAfresh) {
+    build(make_i225_model(1, 5), {.keep_intx = true});
+    {
+        event::MutexLock lock(monitor_);
+        device_->connect_intx({17});
+    }
+    start();
+    host_->interrupt(0);
+    EXPECT_EQ(vm_.deliver_event_interrupts(), 1U);
+    write(express + 8, 2, 0x8000);
+    EXPECT_EQ(vm_.deliver_event_interrupts(), 0U);
+    host_->interrupt(0);
+    EXPECT_EQ(vm_.deliver_event_interrupts(), 1U);
+}
+
 TEST_F(Passthrough, FunctionLevelResetResetsTheRealFunction) {
     build(make_i225_model(1, 5));
     start();

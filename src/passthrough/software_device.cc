@@ -1,12 +1,14 @@
 #include "passthrough/software_device.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
+#include "base/assert.h"
 #include "base/bits.h"
 #include "passthrough/config_image.h"
 #include "pci/config_registers.h"
@@ -39,6 +41,7 @@ SoftwareDevice::~SoftwareDevice() {
 }
 
 std::uint64_t SoftwareDevice::read_config(std::uint64_t offset, unsigned size) {
+    settle_intx();
     return released_ ? base::ones(size) : config_reader(config_)(offset, size);
 }
 
@@ -49,12 +52,14 @@ void SoftwareDevice::write_config(std::uint64_t offset, unsigned size, std::uint
         std::uint8_t& byte = config_[offset + i];
         byte = static_cast<std::uint8_t>((byte & ~mask) | written);
     }
+    settle_intx();
 }
 
 std::uint64_t SoftwareDevice::read_bar(unsigned bar, std::uint64_t offset, unsigned size) {
     if (bar != model_.bar || released_) {
         return base::ones(size);
     }
+    settle_intx();
     if (base::contains(model_.mapped_offset, model_.mapped_size, offset, size)) {
         std::uint64_t value = 0;
         std::memcpy(&value, page_ + (offset - model_.mapped_offset), size);
@@ -114,9 +119,13 @@ void SoftwareDevice::write_bar(unsigned bar, std::uint64_t offset, unsigned size
         case Registers::failure:
             base::signal_eventfd(loss_eventfd(HostLoss::failed));
             break;
+        case Registers::acknowledge:
+            state_.intx = false;
+            break;
         default:
             break;
     }
+    settle_intx();
 }
 
 bool SoftwareDevice::masters_bus() {
@@ -158,7 +167,7 @@ base::Result<void> SoftwareDevice::enable(HostInterrupt kind, unsigned vectors) 
 }
 
 base::Result<void> SoftwareDevice::connect(HostInterrupt kind, unsigned vector, int eventfd,
-                                           int /*resample_eventfd*/) {
+                                           int resample_eventfd) {
     if (kind == HostInterrupt::intx && eventfds_.empty()) {
         CUPULE_TRY(enable(kind, 1));
     }
@@ -166,24 +175,50 @@ base::Result<void> SoftwareDevice::connect(HostInterrupt kind, unsigned vector, 
         return base::fail("{}: interrupt {} is not enabled", model_.name, vector);
     }
     eventfds_[vector] = eventfd;
+    resample_eventfd_ = resample_eventfd;
+    masked_ = false;
+    settle_intx();
     return {};
 }
 
 void SoftwareDevice::disable(HostInterrupt kind) {
     if (kind == kind_) {
         eventfds_.clear();
+        kind_ = HostInterrupt::intx;
     }
 }
 
 void SoftwareDevice::interrupt(unsigned vector) {
+    if (kind_ == HostInterrupt::intx) {
+        state_.intx = model_.intx != 0;
+        settle_intx();
+        return;
+    }
     // A message is a write to memory: without bus mastering there is none.
-    const bool allowed = kind_ == HostInterrupt::intx || masters_bus();
-    if (allowed && vector < eventfds_.size() && eventfds_[vector] >= 0) {
+    if (masters_bus() && vector < eventfds_.size() && eventfds_[vector] >= 0) {
         base::signal_eventfd(eventfds_[vector]);
     }
 }
 
+/// As VFIO: a level signals once and is masked, until the resample eventfd says that it was ended.
+void SoftwareDevice::settle_intx() {
+    if (kind_ != HostInterrupt::intx || eventfds_.empty()) {
+        return;
+    }
+    std::uint64_t ends = 0;
+    if (::read(resample_eventfd_, &ends, sizeof ends) == sizeof ends) {
+        masked_ = false;
+    }
+    const auto command =
+        static_cast<std::uint16_t>(config_reader(config_)(pci::config::command, 2));
+    if (state_.intx && !masked_ && !pci::Command::interrupt_disable.of(command)) {
+        masked_ = true;
+        base::signal_eventfd(eventfds_[0]);
+    }
+}
+
 base::Result<void> SoftwareDevice::reset() {
+    CUPULE_ASSERT(eventfds_.empty());
     config_ = model_.config;
     state_ = State{};
     std::memset(page_, 0, model_.mapped_size);

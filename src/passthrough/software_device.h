@@ -46,6 +46,7 @@ struct SoftwareRegisters {
     static constexpr std::uint64_t status = 0x20;       // 1: done, 2: blocked
     static constexpr std::uint64_t interrupt = 0x24;    // sends this vector
     static constexpr std::uint64_t failure = 0x28;      // an error that nobody corrects
+    static constexpr std::uint64_t acknowledge = 0x2C;  // INTx falls
     static constexpr std::uint32_t identity_value = 0x6375'7064;
     static constexpr std::uint32_t length_max = 4096;
     static constexpr std::uint32_t done = 1;
@@ -54,6 +55,8 @@ struct SoftwareRegisters {
 
 /// A HostDevice without hardware, for tests and for trying things out where there is none. Its DMA
 /// reaches guest RAM and nothing else: what goes elsewhere is blocked and reported, as by an IOMMU.
+/// INTx is a level until it is acknowledged, masked by each signal as by VFIO; that it was ended
+/// (the resample eventfd) is found at the next access of any kind.
 class SoftwareDevice : public HostDevice {
   public:
     /// `memory` outlives the device.
@@ -80,7 +83,8 @@ class SoftwareDevice : public HostDevice {
 
     // For tests.
 
-    /// Interrupts as the hardware would: what is connected is signalled.
+    /// Interrupts as the hardware would: what is connected is signalled. INTx stands until
+    /// SoftwareRegisters::acknowledge.
     void interrupt(unsigned vector);
     std::byte* mapped_page() const { return page_; }
     unsigned resets() const { return resets_; }
@@ -93,6 +97,7 @@ class SoftwareDevice : public HostDevice {
 
     void copy();
     bool masters_bus();
+    void settle_intx();
 
     struct State {
         std::uint32_t scratch = 0;
@@ -100,6 +105,7 @@ class SoftwareDevice : public HostDevice {
         std::uint64_t destination = 0;
         std::uint32_t length = 0;
         std::uint32_t status = 0;
+        bool intx = false;  // stands
     };
 
     const SoftwareModel model_;
@@ -110,6 +116,9 @@ class SoftwareDevice : public HostDevice {
     State state_;
     HostInterrupt kind_ = HostInterrupt::intx;
     std::vector<int> eventfds_;
+    // Of INTx.
+    int resample_eventfd_ = -1;
+    bool masked_ = false;
     // By HostLoss.
     std::array<base::FileDescriptor, 2> losses_;
     unsigned resets_ = 0;

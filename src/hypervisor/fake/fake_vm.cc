@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "base/bits.h"
+#include "base/file_descriptor.h"
 
 namespace cupule::hypervisor {
 
@@ -189,6 +190,9 @@ base::Result<void> FakeVm::reset() {
     }
     gsis_.assign(gsi_count_, {});
     messages_.clear();
+    for (const auto& [fd, target] : level_routes_) {
+        base::signal_eventfd(target.second);
+    }
     ++resets_;
     return {};
 }
@@ -270,6 +274,16 @@ void FakeVm::unroute(int eventfd) {
     event::MutexLock lock(mutex_);
     message_routes_.erase(eventfd);
     level_routes_.erase(eventfd);
+}
+
+void FakeVm::end_of_interrupt(irq::Gsi gsi) {
+    event::MutexLock lock(mutex_);
+    gsis_.at(gsi.value).first = false;
+    for (const auto& [fd, target] : level_routes_) {
+        if (target.first == gsi) {
+            base::signal_eventfd(target.second);
+        }
+    }
 }
 
 unsigned FakeVm::deliver_event_interrupts() {

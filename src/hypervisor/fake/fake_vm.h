@@ -88,6 +88,8 @@ class FakeVm : public Vm {
     void unroute(int eventfd) override CUPULE_EXCLUDES(mutex_);
     /// Where route_to_pic leads a GSI.
     std::optional<std::uint8_t> pic_route(irq::Gsi gsi) const CUPULE_EXCLUDES(mutex_);
+    /// The guest ends the level interrupt of a GSI.
+    void end_of_interrupt(irq::Gsi gsi) CUPULE_EXCLUDES(mutex_);
     /// Injects what signalled eventfds ask for, as the kernel would at once. Returns how many.
     unsigned deliver_event_interrupts() CUPULE_EXCLUDES(mutex_);
 

@@ -309,7 +309,7 @@ base::Result<void> KvmVm::reset() {
     if (chips_) {
         chips_->reset();
     }
-    return {};
+    return release_levels();
 }
 
 base::Result<void> KvmVm::set_boot_state(const VcpuState& state) {
@@ -391,7 +391,8 @@ base::Result<void> KvmVm::apply_routes() {
     }
     // Behind the inputs' own: KVM tells the last GSI of an input of the end of its interrupts.
     std::set<std::uint32_t> done;
-    for (const auto& [eventfd, input] : level_routes_) {
+    for (const auto& [eventfd, route] : level_routes_) {
+        const std::uint32_t input = route.input;
         if (input < isa_irqs || !done.insert(input).second) {
             continue;
         }
@@ -452,17 +453,46 @@ base::Result<void> KvmVm::route_level(int eventfd, irq::Gsi gsi, int resample_ev
         return events->add(eventfd, electrical_gsi(gsi), resample_eventfd);
     }
     event::MutexLock lock(routing_mutex_);
-    level_routes_[eventfd] = gsi.value;
+    const LevelRoute route{.input = gsi.value, .resample_eventfd = resample_eventfd};
+    level_routes_[eventfd] = route;
     CUPULE_TRY(apply_routes());
+    auto added = add_level(eventfd, route);
+    if (!added) {
+        level_routes_.erase(eventfd);
+    }
+    return added;
+}
+
+base::Result<void> KvmVm::add_level(int eventfd, const LevelRoute& route) {
     kvm_irqfd irqfd{};
     irqfd.fd = static_cast<std::uint32_t>(eventfd);
-    irqfd.gsi = level_gsi(gsi.value);
+    irqfd.gsi = level_gsi(route.input);
     irqfd.flags = KVM_IRQFD_FLAG_RESAMPLE;
-    irqfd.resamplefd = static_cast<std::uint32_t>(resample_eventfd);
+    irqfd.resamplefd = static_cast<std::uint32_t>(route.resample_eventfd);
     if (kvm_ioctl(fd_.get(), KVM_IRQFD, &irqfd) < 0) {
-        const int code = errno;
-        level_routes_.erase(eventfd);
-        return base::fail_errno(code, "KVM refuses a level interrupt eventfd on GSI {}", gsi.value);
+        return base::fail_errno(errno, "KVM refuses a level interrupt eventfd on GSI {}",
+                                route.input);
+    }
+    return {};
+}
+
+void KvmVm::remove_level(int eventfd, const LevelRoute& route) {
+    kvm_irqfd irqfd{};
+    irqfd.fd = static_cast<std::uint32_t>(eventfd);
+    irqfd.flags = KVM_IRQFD_FLAG_DEASSIGN;
+    irqfd.gsi = level_gsi(route.input);
+    kvm_ioctl(fd_.get(), KVM_IRQFD, &irqfd);
+}
+
+base::Result<void> KvmVm::release_levels() {
+    event::MutexLock lock(routing_mutex_);
+    // KVM lets an input fall when the last eventfd leaves it.
+    for (const auto& [eventfd, route] : level_routes_) {
+        remove_level(eventfd, route);
+    }
+    for (const auto& [eventfd, route] : level_routes_) {
+        CUPULE_TRY(add_level(eventfd, route));
+        base::signal_eventfd(route.resample_eventfd);
     }
     return {};
 }
@@ -509,13 +539,11 @@ void KvmVm::unroute(int eventfd) {
     if (const auto found = message_routes_.find(eventfd); found != message_routes_.end()) {
         irqfd.gsi = found->second.gsi;
         message_routes_.erase(found);
+        kvm_ioctl(fd_.get(), KVM_IRQFD, &irqfd);
     } else if (const auto level = level_routes_.find(eventfd); level != level_routes_.end()) {
-        irqfd.gsi = level_gsi(level->second);
+        remove_level(eventfd, level->second);
         level_routes_.erase(level);
-    } else {
-        return;
     }
-    kvm_ioctl(fd_.get(), KVM_IRQFD, &irqfd);
 }
 
 // Memory and doorbells.

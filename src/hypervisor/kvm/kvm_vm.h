@@ -87,6 +87,16 @@ class KvmVm : public Vm, private SplitIrqchipHost {
     base::Result<LevelEvents*> level_events() CUPULE_EXCLUDES(routing_mutex_);
     base::Result<void> apply_routes() CUPULE_REQUIRES(routing_mutex_);
     std::uint32_t free_message_gsi() const CUPULE_REQUIRES(routing_mutex_);
+    /// Of an eventfd.
+    struct LevelRoute {
+        std::uint32_t input = 0;  // of the IOAPIC
+        int resample_eventfd = -1;
+    };
+    base::Result<void> add_level(int eventfd, const LevelRoute& route)
+        CUPULE_REQUIRES(routing_mutex_);
+    void remove_level(int eventfd, const LevelRoute& route) CUPULE_REQUIRES(routing_mutex_);
+    /// What eventfds assert falls, and whoever still interrupts says so again.
+    base::Result<void> release_levels() CUPULE_EXCLUDES(routing_mutex_);
     base::Result<void> change_doorbell(const io::Doorbell& doorbell, std::uint32_t flags);
 
     const VmSpec spec_;
@@ -127,8 +137,7 @@ class KvmVm : public Vm, private SplitIrqchipHost {
     };
     std::map<int, MessageRoute> message_routes_ CUPULE_GUARDED_BY(routing_mutex_);
     std::unique_ptr<LevelEvents> level_events_ CUPULE_GUARDED_BY(routing_mutex_);
-    /// Inputs of the IOAPIC by eventfd.
-    std::map<int, std::uint32_t> level_routes_ CUPULE_GUARDED_BY(routing_mutex_);
+    std::map<int, LevelRoute> level_routes_ CUPULE_GUARDED_BY(routing_mutex_);
     /// Inputs of the 8259s by inputs of the IOAPIC.
     std::map<std::uint32_t, std::uint8_t> pic_inputs_ CUPULE_GUARDED_BY(routing_mutex_);
     /// By input of our own IOAPIC: the kernel reports the end of these.

@@ -102,13 +102,17 @@ void SplitIrqchip::end_of_interrupt(std::uint8_t vector) {
     event::MutexLock lock(mutex_);
     for (const Source& source : sources_) {
         if (ioapic_.awaits_end(source.gsi, vector)) {
-            asserted_ &= ~base::bit(source.gsi);
-            update_input(source.gsi);
-            // Who still interrupts says so again.
-            base::signal_eventfd(source.resample_eventfd);
+            release(source);
         }
     }
     ioapic_.end_of_interrupt(vector);
+}
+
+void SplitIrqchip::release(const Source& source) {
+    asserted_ &= ~base::bit(source.gsi);
+    update_input(source.gsi);
+    // Who still interrupts says so again.
+    base::signal_eventfd(source.resample_eventfd);
 }
 
 std::uint8_t SplitIrqchip::acknowledge() {
@@ -123,6 +127,9 @@ void SplitIrqchip::reset() {
     ioapic_.reset();
     pic_.reset();
     external_ = pic_.output();
+    for (const Source& source : sources_) {
+        release(source);
+    }
 }
 
 void SplitIrqchip::update_external() {

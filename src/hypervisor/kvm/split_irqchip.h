@@ -47,7 +47,8 @@ class SplitIrqchip : public io::IoClient {
     bool has_external() const { return external_.load(); }
     /// The acknowledge cycle, by the boot processor.
     std::uint8_t acknowledge() CUPULE_EXCLUDES(mutex_);
-    /// Power-on of the chips; the lines keep their levels.
+    /// Power-on of the chips. The lines keep their levels, but sources are released and asked for
+    /// theirs, as at the end of an interrupt.
     void reset() CUPULE_EXCLUDES(mutex_);
 
   private:
@@ -55,6 +56,11 @@ class SplitIrqchip : public io::IoClient {
     bool handle_pic(io::IoRequest& request) CUPULE_EXCLUDES(mutex_);
     void update_external() CUPULE_REQUIRES(mutex_);
     void update_input(unsigned gsi) CUPULE_REQUIRES(mutex_);
+    struct Source {
+        unsigned gsi = 0;
+        int resample_eventfd = -1;
+    };
+    void release(const Source& source) CUPULE_REQUIRES(mutex_);
 
     SplitIrqchipHost& host_;
     io::IoClient* next_ = nullptr;
@@ -64,10 +70,6 @@ class SplitIrqchip : public io::IoClient {
     event::Mutex mutex_;
     Ioapic82093aa ioapic_ CUPULE_GUARDED_BY(mutex_);
     Pic8259aPair pic_ CUPULE_GUARDED_BY(mutex_);
-    struct Source {
-        unsigned gsi = 0;
-        int resample_eventfd = -1;
-    };
     std::vector<Source> sources_ CUPULE_GUARDED_BY(mutex_);
     /// One bit for each input that `drive` has made high, and that a source asserts.
     std::uint64_t driven_ CUPULE_GUARDED_BY(mutex_) = 0;

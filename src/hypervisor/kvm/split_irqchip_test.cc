@@ -165,5 +165,22 @@ TEST_F(SplitIrqchipTest, ASourceAssertsAnInputUntilTheGuestEndsTheInterrupt) {
     EXPECT_EQ(sent_.size(), 3U) << "a source that has gone asserts nothing";
 }
 
+TEST_F(SplitIrqchipTest, AResetReleasesASourceWhoseInterruptNobodyEndsAnyMore) {
+    const auto resample = base::make_eventfd();
+    ASSERT_TRUE(resample);
+    chips_.drive(16, true);
+    set_entry(16, 0xA031);
+    chips_.add_source(16, resample->get());
+    chips_.assert_source(16);
+    EXPECT_EQ(sent_.size(), 1U);
+    chips_.reset();
+    std::uint64_t count = 0;
+    EXPECT_EQ(::read(resample->get(), &count, sizeof count), static_cast<ssize_t>(sizeof count));
+    set_entry(16, 0xA031);
+    EXPECT_EQ(sent_.size(), 1U) << "the line has fallen";
+    chips_.assert_source(16);
+    EXPECT_EQ(sent_.size(), 2U);
+}
+
 }  // namespace
 }  // namespace cupule::hypervisor
