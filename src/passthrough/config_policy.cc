@@ -8,6 +8,12 @@
 namespace cupule::passthrough {
 namespace {
 
+// PCI Local Bus 3.0, 6.2.3: whether INTx stands, for who shares its line or masks it by the command
+// register.
+constexpr auto header_fields = std::to_array<FieldPolicy>({
+    {.offset = pci::config::status, .size = 2, .live = pci::Status::interrupt.mask},
+});
+
 // PCI Express Base 3.1, 7.8.
 constexpr auto express_fields = std::to_array<FieldPolicy>({
     // Device Capabilities: all as it is; FLR stays offered, which the emulation carries out.
@@ -91,6 +97,10 @@ constexpr auto policies = std::to_array<CapabilityPolicy>({
 });
 
 }  // namespace
+
+std::span<const FieldPolicy> header_policy() {
+    return header_fields;
+}
 
 const CapabilityPolicy& capability_policy(const ConfigCapability& capability) {
     const auto* found = std::ranges::find_if(policies, [&](const CapabilityPolicy& policy) {

@@ -49,6 +49,10 @@ struct CapabilityPolicy {
     std::uint16_t reset_mask = 0;
 };
 
+/// Bits of the header that are read from the device, at absolute offsets; only `live` is set. All
+/// else of the header is the function's own.
+std::span<const FieldPolicy> header_policy();
+
 /// The policy of a capability; unknown ones are hidden.
 const CapabilityPolicy& capability_policy(const ConfigCapability& capability);
 

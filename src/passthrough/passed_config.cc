@@ -40,6 +40,14 @@ void PassedConfig::add_field(std::uint16_t offset, const FieldPolicy& field) {
     }
 }
 
+void PassedConfig::add_header() {
+    for (const FieldPolicy& field : header_policy()) {
+        for (unsigned i = 0; i < field.size; ++i) {
+            rules_[field.offset + i].live = lane(field.live, i);
+        }
+    }
+}
+
 void PassedConfig::add(const ConfigCapability& capability, const CapabilityPolicy& policy) {
     const bool all = policy.treatment == Treatment::passed;
     const Rule rule = all ? Rule{.live = 0xFF, .passed = 0xFF} : Rule{};

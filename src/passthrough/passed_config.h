@@ -18,6 +18,8 @@ class PassedConfig {
 
     /// Puts a capability's registers into the function's space, where it was added before.
     void add(const ConfigCapability& capability, const CapabilityPolicy& policy);
+    /// Has the header's live bits read from the device.
+    void add_header();
     /// Makes `field`, at the absolute `offset`, the device's.
     void add_field(std::uint16_t offset, const FieldPolicy& field);
 

@@ -158,6 +158,7 @@ base::Result<pci::Attributes> PassthroughDevice::read_attributes(
 void PassthroughDevice::add_header_fields() {
     function_.config().define<std::uint16_t>(minimum_grant,
                                              host_value<std::uint16_t>(*host_, minimum_grant));
+    passed_.add_header();
 }
 
 // Capabilities.

@@ -415,6 +415,21 @@ TEST_F(PassthroughIntx, IsMaskedUntilItsEndAndComesAgainWhileItStands) {
     EXPECT_EQ(interrupts(), 1U);
 }
 
+TEST_F(PassthroughIntx, StandsInTheStatusRegisterAsTheDeviceSays) {
+    constexpr std::uint64_t bit = pci::Status::interrupt.mask;
+    EXPECT_EQ(read(pci::config::status, 2) & bit, 0U);
+    EXPECT_EQ(interrupts(), 1U);
+    EXPECT_EQ(read(pci::config::status, 2) & bit, bit);
+    // As uio_pci_generic and VFIO do: both registers at once, then INTx off.
+    EXPECT_EQ(read(pci::config::command, 4) >> 16 & bit, bit);
+    write(pci::config::command, 2, 0x0406);
+    EXPECT_EQ(read(pci::config::status, 1) & bit, bit) << "whether or not it may interrupt";
+    write(pci::config::status, 2, 0xFFFF);
+    EXPECT_EQ(read(pci::config::status, 2) & bit, bit);
+    vm_.write_memory(bar_address + Registers::acknowledge, 4, 0);
+    EXPECT_EQ(read(pci::config::status, 2) & bit, 0U);
+}
+
 TEST_F(PassthroughIntx, WorksAfterAResetOfTheMachineWithAnInterruptThatWasNotEnded) {
     EXPECT_EQ(interrupts(), 1U);
     {

@@ -202,6 +202,8 @@ void SoftwareDevice::interrupt(unsigned vector) {
 
 /// As VFIO: a level signals once and is masked, until the resample eventfd says that it was ended.
 void SoftwareDevice::settle_intx() {
+    std::uint8_t& status = config_[pci::config::status];
+    status = static_cast<std::uint8_t>(pci::Status::interrupt.with(status, state_.intx));
     if (kind_ != HostInterrupt::intx || eventfds_.empty()) {
         return;
     }
