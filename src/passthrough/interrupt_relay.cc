@@ -45,7 +45,7 @@ InterruptRelay::Mode InterruptRelay::wanted() const {
         return Mode::msi;
     }
     const bool has_intx = powers_.host.interrupts(HostInterrupt::intx) != 0;
-    return gsi_ && has_intx ? Mode::intx : Mode::none;
+    return gsi_ && has_intx && powers_.function.may_assert_intx() ? Mode::intx : Mode::none;
 }
 
 HostInterrupt InterruptRelay::host_kind(Mode mode) const {

@@ -428,25 +428,34 @@ void PassthroughDevice::config_reading(std::uint64_t offset, unsigned size) {
 }
 
 void PassthroughDevice::config_written(std::uint64_t offset, unsigned size) {
+    // The command register, or a power state that gates what it says.
     const bool commands = offset < pci::config::status && offset + size > pci::config::command;
-    if (commands && function_.bus_master() && !wait_for_memory()) {
+    const bool changes = commands || passed_command() != forwarded_command_;
+    if (changes && function_.bus_master() && !wait_for_memory()) {
         return;
     }
     relay_->update();
     passed_.forward(offset, size);
-    if (commands) {
+    if (changes) {
         forward_command();
     }
 }
 
+/// What the host shall have in the bits that are the guest's: decoding is the emulation's, error
+/// signalling the host's.
+std::uint16_t PassthroughDevice::passed_command() const {
+    const auto guest = function_.config().get<std::uint16_t>(pci::config::command);
+    return static_cast<std::uint16_t>(pci::Command::bus_master.make(function_.bus_master()) |
+                                      (guest & pci::Command::interrupt_disable.mask));
+}
+
 void PassthroughDevice::forward_command() {
-    // Decoding is the emulation's, error signalling the host's.
     constexpr std::uint16_t guests =
         pci::Command::bus_master.mask | pci::Command::interrupt_disable.mask;
+    forwarded_command_ = passed_command();
     const auto host = host_value<std::uint16_t>(*host_, pci::config::command);
-    const auto guest = function_.config().get<std::uint16_t>(pci::config::command);
     host_->write_config(pci::config::command, 2,
-                        static_cast<std::uint16_t>((host & ~guests) | (guest & guests)));
+                        static_cast<std::uint16_t>((host & ~guests) | forwarded_command_));
 }
 
 void PassthroughDevice::settle_host() {

@@ -30,7 +30,8 @@
 // Leaves out: INTx for guests that use the 8259 (it arrives at the IOAPIC only); DMA from one
 // device into another's BAR; SR-IOV, resizable BARs, ATS and what else belongs to the host.
 // Differs on purpose: the host's function stays in D0 with its decoding on whatever the guest
-// writes; a vector that the guest has never unmasked does not become pending.
+// writes, where D3hot takes its bus mastering and INTx away; a vector that the guest has never
+// unmasked does not become pending.
 namespace cupule::passthrough {
 
 struct PassthroughOptions {
@@ -108,6 +109,7 @@ class PassthroughDevice : public snapshot::Device, private pci::FunctionEvents {
     /// Before the guest lets it master the bus: all that its DMA may reach is there. False: it
     /// never will be, and the device is gone.
     bool wait_for_memory();
+    std::uint16_t passed_command() const;
     void forward_command();
 
     void config_reading(std::uint64_t offset, unsigned size) override;
@@ -128,6 +130,7 @@ class PassthroughDevice : public snapshot::Device, private pci::FunctionEvents {
     pci::MsixLayout msix_layout_;
     std::vector<std::unique_ptr<ResetTrigger>> triggers_;
     std::unique_ptr<InterruptRelay> relay_;
+    std::uint16_t forwarded_command_ = 0;
     std::vector<std::unique_ptr<event::FdWatch>> loss_watches_;
 };
 

@@ -486,6 +486,58 @@ TEST_F(Passthrough, FunctionLevelResetResetsTheRealFunction) {
     EXPECT_EQ(vm_.read_memory(bar_address + Registers::scratch, 4), 0U);
 }
 
+constexpr std::uint16_t power_state = 0x44;  // PMCSR of the model
+
+TEST_F(Passthrough, InD3HotTheDeviceNeitherReachesMemoryNorInterrupts) {
+    build(make_i225_model(1, 5));
+    start();
+    program_vector(0, 0x11, false);
+    write(msix + 2, 2, 0x8000);
+    const unsigned resets = host_->resets();
+    write(power_state, 2, 3);
+    EXPECT_EQ(host_command() & 4, 0U);
+    EXPECT_EQ(read(pci::config::command, 2), 0x6U) << "the guest's own register stays";
+    EXPECT_TRUE(vm_.mappings().empty());
+    EXPECT_TRUE(interrupt(0).empty());
+    write(pci::config::command, 2, 0x6);
+    EXPECT_EQ(host_command() & 4, 0U);
+    write(power_state, 2, 0);
+    EXPECT_EQ(host_->resets(), resets) << "it says No_Soft_Reset";
+    EXPECT_EQ(host_command() & 4, 4U);
+    EXPECT_EQ(vm_.mappings().size(), 1U);
+    EXPECT_EQ(interrupt(0).size(), 1U);
+}
+
+TEST_F(Passthrough, ADeviceWithoutNoSoftResetIsResetOnItsWayFromD3HotToD0) {
+    SoftwareModel model = make_i225_model(1, 5);
+    model.config[power_state] = 0;
+    build(std::move(model));
+    start();
+    const unsigned resets = host_->resets();
+    write(power_state, 2, 3);
+    EXPECT_EQ(host_->resets(), resets);
+    write(power_state, 2, 0);
+    EXPECT_EQ(host_->resets(), resets + 1);
+    EXPECT_EQ(read(pci::config::command, 2), 0U);
+    EXPECT_EQ(host_command() & 4, 0U);
+    start();
+    EXPECT_EQ(host_command() & 4, 4U);
+}
+
+TEST_F(Passthrough, IntxThatStandsInD3HotComesInD0) {
+    build(make_i225_model(1, 5), {.keep_intx = true});
+    {
+        event::MutexLock lock(monitor_);
+        device_->connect_intx({17});
+    }
+    start();
+    write(power_state, 2, 3);
+    host_->interrupt(0);
+    EXPECT_EQ(vm_.deliver_event_interrupts(), 0U);
+    write(power_state, 2, 0);
+    EXPECT_EQ(vm_.deliver_event_interrupts(), 1U);
+}
+
 TEST_F(Passthrough, ResetOfTheMachineResetsTheRealFunction) {
     build(make_i225_model(1, 5));
     start();

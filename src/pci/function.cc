@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/assert.h"
@@ -197,7 +198,7 @@ std::uint64_t Function::bar_address(unsigned bar) const {
 
 std::optional<std::uint64_t> Function::bar_decodes_at(unsigned bar) const {
     const BarSpec& spec = bars_[bar].spec;
-    if (spec.size == 0 || removed_) {
+    if (spec.size == 0 || removed_ || !is_powered()) {
         return std::nullopt;
     }
     const auto command = config_.get<std::uint16_t>(config::command);
@@ -205,9 +206,6 @@ std::optional<std::uint64_t> Function::bar_decodes_at(unsigned bar) const {
     bool enabled = is_io ? Command::io_space.of(command) : Command::memory_space.of(command);
     if (spec.kind == BarKind::rom) {
         enabled &= RomRegister::enable.of(config_.get<std::uint32_t>(bar_register(bar)));
-    }
-    for (const FunctionPart* part : parts_) {
-        enabled &= part->decodes();
     }
     const std::uint64_t address = bar_address(bar);
     const bool sizing = !is_io && address == four_gib - spec.size;
@@ -259,10 +257,7 @@ void Function::set_intx(bool asserted) {
 }
 
 void Function::update_intx() {
-    bool pending = intx_asserted_;
-    for (const FunctionPart* part : parts_) {
-        pending &= !part->replaces_intx();
-    }
+    const bool pending = intx_asserted_ && may_assert_intx();
     const auto status = config_.get<std::uint16_t>(config::status);
     config_.set<std::uint16_t>(config::status, Status::interrupt.with(status, pending));
     const auto command = config_.get<std::uint16_t>(config::command);
@@ -281,8 +276,16 @@ void Function::remove() {
     removed_ = true;
 }
 
+bool Function::is_powered() const {
+    return std::ranges::all_of(parts_, &FunctionPart::is_powered);
+}
+
 bool Function::bus_master() const {
-    return Command::bus_master.of(config_.get<std::uint16_t>(config::command));
+    return Command::bus_master.of(config_.get<std::uint16_t>(config::command)) && is_powered();
+}
+
+bool Function::may_assert_intx() const {
+    return is_powered() && std::ranges::none_of(parts_, &FunctionPart::replaces_intx);
 }
 
 void Function::reset_state() {

@@ -72,8 +72,9 @@ class FunctionPart {
     virtual void visit(snapshot::Visitor& /*visitor*/) {}
     /// True while interrupts go as messages, which silences INTx.
     virtual bool replaces_intx() const { return false; }
-    /// False while the function is in a power state in which BARs do not decode.
-    virtual bool decodes() const { return true; }
+    /// False while the function is in a power state in which it neither decodes its BARs nor
+    /// masters the bus.
+    virtual bool is_powered() const { return true; }
 };
 
 /// What a bus gives to a function that is put on it.
@@ -104,6 +105,8 @@ class Function {
     /// `events` outlives the last access; nullptr: nobody listens.
     void set_events(FunctionEvents* events) { events_ = events; }
     void add_part(FunctionPart& part) { parts_.push_back(&part); }
+    /// A part whose power state the others depend on: it hears of a write before them.
+    void add_power(FunctionPart& part) { parts_.insert(parts_.begin(), &part); }
     /// `bar` 0 to 5 (bridges 0 and 1), a 64-bit one takes two, or rom_bar.
     void add_bar(unsigned bar, const BarSpec& spec);
 
@@ -134,8 +137,12 @@ class Function {
     irq::LevelLine& intx() { return intx_; }
     /// What the device drives the pin to, before INTX_DISABLE and message modes gate it.
     bool intx_asserted() const { return intx_asserted_; }
-    /// Whether the guest lets the function write memory (DMA and messages).
+    /// Whether the function may write memory (DMA and messages): the guest lets it, and it is in D0
+    /// (PCI Bus Power Management Interface 1.2, 5.4.1).
     bool bus_master() const;
+    /// Whether the function may drive its INTx pin: it is in D0 and no messages are on.
+    /// INTX_DISABLE apart.
+    bool may_assert_intx() const;
     /// Back to the power-on state: BARs at 0 and not decoding, INTx low, parts reset.
     void reset();
     /// The group "pci".
@@ -164,6 +171,7 @@ class Function {
     std::uint16_t bar_register(unsigned bar) const;
     std::uint64_t bar_address(unsigned bar) const;
     std::optional<std::uint64_t> bar_decodes_at(unsigned bar) const;
+    bool is_powered() const;
     void update_bars();
     void map_bar(unsigned bar, std::optional<std::uint64_t> address);
     void set_intx(bool asserted);

@@ -11,6 +11,7 @@
 #include "pci/bus.h"
 #include "pci/config_router.h"
 #include "pci/express_capability.h"
+#include "pci/msi.h"
 #include "pci/power_management.h"
 #include "testing/config_range.h"
 #include "testing/device_contract.h"
@@ -368,6 +369,25 @@ TEST(PowerManagement, InD3HotBarsDoNotDecodeAndIntxIsSilent) {
     function.write_config(0x44, 2, 0);
     EXPECT_TRUE(function.bar(0).decodes);
     EXPECT_TRUE(line.level);
+}
+
+TEST(PowerManagement, InD3HotMessagesWaitForD0WhateverTheOrderOfTheCapabilities) {
+    Function function(test_attributes);
+    testing::FakeMessageSink sink;
+    Msi msi(function, sink, 1);
+    PowerManagement power(function);
+    const std::uint64_t state = msi.offset() + Msi::length({}) + 4ULL;
+    function.write_config(msi.offset() + 2U, 2, 1);
+    function.write_config(config::command, 2, 0x4);
+    function.write_config(state, 2, 3);
+    EXPECT_EQ(function.read_config(state, 2) & 3, 3U);
+    EXPECT_FALSE(function.bus_master());
+    EXPECT_EQ(function.read_config(config::command, 2), 0x4U);
+    msi.notify(0);
+    EXPECT_TRUE(sink.messages.empty());
+    function.write_config(state, 2, 0);
+    EXPECT_TRUE(function.bus_master());
+    EXPECT_EQ(sink.messages.size(), 1U);
 }
 
 TEST(PowerManagement, StatesThatAreNotOfferedAreNotEntered) {

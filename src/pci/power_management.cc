@@ -23,7 +23,7 @@ PowerManagement::PowerManagement(Function& function, const PowerManagementLayout
     space.define<std::uint16_t>(offset_ + control_and_status,
                                 NoSoftReset::make(layout.no_soft_reset),
                                 {.writable = PowerState::mask});
-    function_.add_part(*this);
+    function_.add_power(*this);
 }
 
 bool PowerManagement::in_d0() const {

@@ -18,15 +18,15 @@ struct PowerManagementLayout {
 };
 
 /// The power management capability (PCI Bus Power Management Interface 1.2, 3.2): D0 and D3hot, no
-/// PME. In D3hot BARs do not decode and INTx is silent.
+/// PME. In D3hot the function only answers to configuration: BARs do not decode, INTx is silent,
+/// and it does not master the bus.
 class PowerManagement : public FunctionPart {
   public:
     explicit PowerManagement(Function& function, const PowerManagementLayout& layout = {});
 
     static constexpr unsigned length = 8;
 
-    bool decodes() const override { return in_d0(); }
-    bool replaces_intx() const override { return !in_d0(); }
+    bool is_powered() const override { return in_d0(); }
     void config_written(std::uint64_t offset, unsigned size) override;
     void reset() override { state_ = 0; }
     void visit(snapshot::Visitor& visitor) override;
