@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "app/commands.h"
+#include "app/descriptor_limit.h"
 #include "app/exit_codes.h"
 #include "app/hsm_command.h"
 #include "app/logging.h"
@@ -63,6 +64,7 @@ int run_with_log(const cupule::app::VmOptions& options) {
 
 int main(int argc, char** argv) {
     limit_thread_stacks();
+    cupule::app::raise_descriptor_limit();
     const std::vector<std::string_view> words(argv, argv + argc);
     const cupule::app::CommandContext context{
         .print = [](std::string_view text) { write_all(STDOUT_FILENO, text); },

@@ -74,4 +74,27 @@ class GuestFault {
     std::atomic<std::uint64_t> count_{0};
 };
 
+/// Says once per kind what the host fails at when a guest asks for it, which the guest can do again
+/// and again:
+///     HostFault not_reset_;
+///     not_reset_.report("{}: it cannot be reset", name);
+class HostFault {
+  public:
+    constexpr explicit HostFault(LogLevel level = LogLevel::error) : level_(level) {}
+
+    /// Counts one; logs the first.
+    template <class... Arguments>
+    void report(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
+        if (count_.fetch_add(1, std::memory_order_relaxed) == 0) {
+            log(level_, "{} (the same again is not logged)",
+                fmt::format(format, std::forward<Arguments>(arguments)...));
+        }
+    }
+    std::uint64_t count() const { return count_.load(std::memory_order_relaxed); }
+
+  private:
+    const LogLevel level_;
+    std::atomic<std::uint64_t> count_{0};
+};
+
 }  // namespace cupule::base

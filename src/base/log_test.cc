@@ -27,6 +27,18 @@ TEST(GuestFault, IsLoggedOnceAndCounted) {
               std::string::npos);
 }
 
+TEST(HostFault, IsLoggedOnceAndCounted) {
+    RecordingSink sink;
+    LogSink* before = set_log_sink(&sink);
+    HostFault fault(LogLevel::warning);
+    fault.report("{}: nothing is left", "first");
+    fault.report("{}: nothing is left", "second");
+    set_log_sink(before);
+    EXPECT_EQ(fault.count(), 2U);
+    EXPECT_EQ(sink.lines,
+              std::vector<std::string>{"first: nothing is left (the same again is not logged)"});
+}
+
 TEST(Log, DropsLinesAboveTheLevel) {
     RecordingSink sink;
     LogSink* before = set_log_sink(&sink);

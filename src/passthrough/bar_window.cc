@@ -110,7 +110,7 @@ void BarWindow::map_free(std::uint64_t address, const BarPiece& piece) {
 void BarWindow::unmap_all() {
     for (const Mapping& mapping : mappings_) {
         if (const auto unmapped = mapper_.unmap({mapping.address}); !unmapped) {
-            base::log_error("{}: {}", host_.name(), unmapped.error().message);
+            not_unmapped_.report("{}: {}", host_.name(), unmapped.error().message);
         }
     }
     mappings_.clear();

@@ -59,6 +59,7 @@ class BarWindow : public io::IoHandler, public pci::BarMapper {
     std::vector<Overlay> overlays_;
     std::vector<Mapping> mappings_;
     std::uint64_t trapped_ = 0;
+    base::HostFault not_unmapped_;
     base::GuestFault hidden_{"passthru", "a BAR lies on other memory, its accesses are slow: at"};
 };
 

@@ -5,8 +5,6 @@
 
 #include <utility>
 
-#include "base/log.h"
-
 namespace cupule::passthrough {
 
 InterruptRelay::InterruptRelay(Powers powers, pci::Msi* msi, pci::Msix* msix,
@@ -110,7 +108,7 @@ void InterruptRelay::enter(Mode mode) {
     }
     const auto count = static_cast<unsigned>(vectors_.size());
     if (const auto enabled = powers_.host.enable(host_kind(mode), count); !enabled) {
-        base::log_error("{}", enabled.error().message);
+        not_enabled_.report("{}: {}", powers_.host.name(), enabled.error().message);
         return;
     }
     announce_again();
@@ -152,7 +150,7 @@ void InterruptRelay::enter_intx() {
     auto line = base::make_eventfd();
     auto resample = base::make_eventfd();
     if (!line || !resample) {
-        base::log_error("{}: no eventfd for INTx", powers_.host.name());
+        no_intx_.report("{}: no eventfd for INTx", powers_.host.name());
         return;
     }
     vectors_.resize(1);
@@ -165,34 +163,31 @@ void InterruptRelay::enter_intx() {
         done = powers_.host.connect(HostInterrupt::intx, 0, eventfd, resample_.get());
     }
     if (!done) {
-        base::log_error("{}: no INTx: {}", powers_.host.name(), done.error().message);
+        no_intx_.report("{}: no INTx: {}", powers_.host.name(), done.error().message);
     }
 }
 
 bool InterruptRelay::connect(unsigned vector) {
-    Vector& one = vectors_[vector];
-    if (one.eventfd) {
+    if (vectors_[vector].eventfd) {
         return true;
     }
-    auto eventfd = base::make_eventfd();
-    if (!eventfd) {
-        base::log_error("{}: {}", powers_.host.name(), eventfd.error().message);
-        return false;
-    }
-    auto watch = powers_.loop.watch(eventfd->get(), 0, powers_.monitor,
-                                    [this, vector](std::uint32_t) { arrived(vector); });
-    if (!watch) {
-        base::log_error("{}: {}", powers_.host.name(), watch.error().message);
-        return false;
-    }
-    auto connected = powers_.host.connect(host_kind(mode_), vector, eventfd->get(), -1);
+    const auto connected = connect_host(vector);
     if (!connected) {
-        base::log_error("{}", connected.error().message);
-        return false;
+        not_connected_.report("{}: vector {}: {}", powers_.host.name(), vector,
+                              connected.error().message);
     }
-    one.watch = std::move(*watch);
-    one.eventfd = std::move(*eventfd);
-    return true;
+    return connected.has_value();
+}
+
+base::Result<void> InterruptRelay::connect_host(unsigned vector) {
+    CUPULE_TRY_ASSIGN(auto eventfd, base::make_eventfd());
+    CUPULE_TRY_ASSIGN(auto watch,
+                      powers_.loop.watch(eventfd.get(), 0, powers_.monitor,
+                                         [this, vector](std::uint32_t) { arrived(vector); }));
+    CUPULE_TRY(powers_.host.connect(host_kind(mode_), vector, eventfd.get(), -1));
+    vectors_[vector].watch = std::move(watch);
+    vectors_[vector].eventfd = std::move(eventfd);
+    return {};
 }
 
 void InterruptRelay::vector_changed(Mode mode, unsigned vector,

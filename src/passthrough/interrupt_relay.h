@@ -5,7 +5,9 @@
 #include <optional>
 #include <vector>
 
+#include "base/error.h"
 #include "base/file_descriptor.h"
+#include "base/log.h"
 #include "event/event_loop.h"
 #include "hypervisor/vm.h"
 #include "passthrough/host_device.h"
@@ -78,6 +80,7 @@ class InterruptRelay {
     void enter_intx();
     void vector_changed(Mode mode, unsigned vector, std::optional<irq::MsiMessage> message);
     bool connect(unsigned vector);
+    base::Result<void> connect_host(unsigned vector);
     void arrived(unsigned vector);
     void announce_again();
 
@@ -94,6 +97,9 @@ class InterruptRelay {
     std::uint64_t taken_ = 0;
     std::vector<Vector> vectors_;
     base::FileDescriptor resample_;
+    base::HostFault not_enabled_;
+    base::HostFault not_connected_;
+    base::HostFault no_intx_;
 };
 
 }  // namespace cupule::passthrough

@@ -462,7 +462,7 @@ void PassthroughDevice::settle_host() {
     // INTx that waits for an end which the guest has forgotten of would wait for ever.
     relay_->disconnect();
     if (const auto done = host_->reset(); !done) {
-        base::log_error("{}", done.error().message);
+        not_reset_.report("{}", done.error().message);
     }
     forward_command();
     relay_->update();

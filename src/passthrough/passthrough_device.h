@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "event/event_loop.h"
 #include "hypervisor/vm.h"
 #include "passthrough/bar_window.h"
@@ -131,6 +132,7 @@ class PassthroughDevice : public snapshot::Device, private pci::FunctionEvents {
     std::vector<std::unique_ptr<ResetTrigger>> triggers_;
     std::unique_ptr<InterruptRelay> relay_;
     std::uint16_t forwarded_command_ = 0;
+    base::HostFault not_reset_;
     std::vector<std::unique_ptr<event::FdWatch>> loss_watches_;
 };
 

@@ -2,11 +2,13 @@
 // hypervisor a fake, and the test plays the guest's driver.
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <array>
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "event/event_loop.h"
 #include "hypervisor/fake/fake_vm.h"
@@ -296,6 +298,48 @@ TEST_F(Passthrough, WithMsixOffNothingArrives) {
     EXPECT_TRUE(interrupt(0).empty());
 }
 
+/// This process may open nothing as long as it lives, and what is logged meanwhile.
+class NoDescriptors : public base::LogSink {
+  public:
+    NoDescriptors() {
+        getrlimit(RLIMIT_NOFILE, &before_);
+        const rlimit none{.rlim_cur = 0, .rlim_max = before_.rlim_max};
+        setrlimit(RLIMIT_NOFILE, &none);
+        sink_before_ = base::set_log_sink(this);
+    }
+    ~NoDescriptors() override {
+        base::set_log_sink(sink_before_);
+        setrlimit(RLIMIT_NOFILE, &before_);
+    }
+    void write(base::LogLevel /*level*/, std::string_view line) override {
+        lines.emplace_back(line);
+    }
+    std::vector<std::string> lines;
+
+  private:
+    rlimit before_{};
+    base::LogSink* sink_before_ = nullptr;
+};
+
+TEST_F(Passthrough, WhatTheHostCannotConnectIsSaidOnceHoweverOftenTheGuestAsks) {
+    build(make_i225_model(1, 5));
+    start();
+    {
+        NoDescriptors none;
+        for (unsigned i = 0; i < 100; ++i) {
+            program_vector(i % 5, 0x11, false);
+            write(msix + 2, 2, 0x8000);
+            vm_.write_memory(table + 16ULL * (i % 5) + 12, 4, 1);
+            write(msix + 2, 2, 0);
+        }
+        ASSERT_EQ(none.lines.size(), 1U);
+        EXPECT_NE(none.lines[0].find("model:i225: vector 0: "), std::string::npos);
+    }
+    program_vector(3, 0x4123, false);
+    write(msix + 2, 2, 0x8000);
+    EXPECT_EQ(interrupt(3).size(), 1U) << "later it can";
+}
+
 TEST_F(Passthrough, MsiVectorsArriveWithTheirNumbers) {
     build(make_i225_model(4, 0));
     start();
@@ -451,6 +495,16 @@ TEST_F(PassthroughIntx, ComesAgainWhenProcessorsWakeThatHadNotEndedIt) {
     vm_.write_memory(bar_address + Registers::acknowledge, 4, 0);
     vm_.end_of_interrupt(gsi);
     EXPECT_EQ(interrupts(), 1U);
+}
+
+TEST_F(PassthroughIntx, WithoutDescriptorsIsSaidOnce) {
+    NoDescriptors none;
+    for (unsigned i = 0; i < 100; ++i) {
+        event::MutexLock lock(monitor_);
+        device_->disconnect_intx();
+        device_->connect_intx(gsi);
+    }
+    EXPECT_EQ(none.lines.size(), 1U);
 }
 
 TEST_F(Passthrough, FunctionLevelResetConnectsIntxAfresh) {

@@ -159,7 +159,7 @@ unsigned SoftwareDevice::interrupts(HostInterrupt kind) const {
 
 base::Result<void> SoftwareDevice::enable(HostInterrupt kind, unsigned vectors) {
     if (!eventfds_.empty()) {
-        return base::fail("{}: two kinds of interrupts at once", model_.name);
+        return base::fail("two kinds of interrupts at once");
     }
     kind_ = kind;
     eventfds_.assign(vectors, -1);
@@ -172,7 +172,7 @@ base::Result<void> SoftwareDevice::connect(HostInterrupt kind, unsigned vector, 
         CUPULE_TRY(enable(kind, 1));
     }
     if (kind != kind_ || vector >= eventfds_.size()) {
-        return base::fail("{}: interrupt {} is not enabled", model_.name, vector);
+        return base::fail("interrupt {} is not enabled", vector);
     }
     eventfds_[vector] = eventfd;
     resample_eventfd_ = resample_eventfd;

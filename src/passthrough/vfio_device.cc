@@ -275,8 +275,8 @@ base::Result<void> VfioDevice::set_eventfd(std::uint32_t index, std::uint32_t ac
     std::memcpy(request.data(), &set, sizeof set);
     std::memcpy(request.data() + sizeof set, &descriptor, sizeof descriptor);
     if (vfio_ioctl(fd_.get(), VFIO_DEVICE_SET_IRQS, request.data()) != 0) {
-        return base::fail_errno(errno, "{}: VFIO does not connect interrupt {} of kind {}", name_,
-                                vector, index);
+        return base::fail_errno(errno, "VFIO does not connect interrupt {} of kind {}", vector,
+                                index);
     }
     return {};
 }
@@ -299,9 +299,9 @@ base::Result<void> VfioDevice::enable(HostInterrupt kind, unsigned vectors) {
             return {};
         }
         if (result < 0 || static_cast<unsigned>(result) >= wanted) {
-            return base::fail_errno(errno, "{}: VFIO does not enable {} interrupts", name_, wanted);
+            return base::fail_errno(errno, "VFIO does not enable {} interrupts", wanted);
         }
-        base::log_warning("{}: the host has {} of {} interrupts", name_, result, wanted);
+        fewer_interrupts_.report("{}: the host has {} of {} interrupts", name_, result, wanted);
         wanted = static_cast<unsigned>(result);
     }
     return {};
@@ -365,7 +365,7 @@ base::Result<void> VfioDevice::reset() {
             return base::fail_errno(errno, "the host does not reset {}", name_);
         }
         if (!host_resets_) {
-            base::log_warning("{}: the host has no way to reset this device alone", name_);
+            no_reset_.report("{}: the host has no way to reset this device alone", name_);
         }
         if (reset_choice_ == ResetChoice::power_state_too) {
             cycle_power_state();

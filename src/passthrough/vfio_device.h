@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file_descriptor.h"
+#include "base/log.h"
 #include "passthrough/host_device.h"
 #include "passthrough/vfio_domain.h"
 
@@ -82,6 +83,8 @@ class VfioDevice : public HostDevice {
     std::array<HostBar, pci::bar_count> bars_{};
     std::array<unsigned, 5> interrupt_counts_{};
     std::array<base::FileDescriptor, 2> losses_;
+    base::HostFault fewer_interrupts_{base::LogLevel::warning};
+    base::HostFault no_reset_{base::LogLevel::warning};
 };
 
 }  // namespace cupule::passthrough

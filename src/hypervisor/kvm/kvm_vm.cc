@@ -516,7 +516,8 @@ void KvmVm::route_to_pic(irq::Gsi gsi, std::optional<std::uint8_t> irq) {
         pic_inputs_.erase(gsi.value);
     }
     if (const auto result = apply_routes(); !result) {
-        base::log_error("GSI {} does not reach the 8259s: {}", gsi.value, result.error().message);
+        no_pic_route_.report("GSI {} does not reach the 8259s: {}", gsi.value,
+                             result.error().message);
     }
 }
 

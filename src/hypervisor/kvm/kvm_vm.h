@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/log.h"
 #include "event/mutex.h"
 #include "hypervisor/kvm/kvm_vcpu.h"
 #include "hypervisor/kvm/level_events.h"
@@ -140,6 +141,7 @@ class KvmVm : public Vm, private SplitIrqchipHost {
     std::map<int, LevelRoute> level_routes_ CUPULE_GUARDED_BY(routing_mutex_);
     /// Inputs of the 8259s by inputs of the IOAPIC.
     std::map<std::uint32_t, std::uint8_t> pic_inputs_ CUPULE_GUARDED_BY(routing_mutex_);
+    base::HostFault no_pic_route_;
     /// By input of our own IOAPIC: the kernel reports the end of these.
     std::map<std::uint32_t, irq::MsiMessage> watched_ CUPULE_GUARDED_BY(routing_mutex_);
 };
