@@ -223,7 +223,7 @@ base::Result<void> TapQueue::set_header_bytes(std::size_t bytes) {
 
 void TapQueue::set_receive_offloads(const NetOffloads& offloads) {
     if (ioctl(fd(), TUNSETOFFLOAD, to_tun(offloads)) < 0) {
-        base::log_warning("tap: offloads cannot be set: {}", base::errno_text(errno));
+        queues_->offloads_refused(errno);
     }
 }
 

@@ -118,4 +118,11 @@ bool TapQueues::steer(const ReceiveSteering* rules) {
     return true;
 }
 
+void TapQueues::offloads_refused(int code) {
+    event::MutexLock lock(mutex_);
+    if (!std::exchange(offloads_told_, true)) {
+        base::log_warning("tap: offloads cannot be set: {}", base::errno_text(code));
+    }
+}
+
 }  // namespace cupule::backend

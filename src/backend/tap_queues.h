@@ -33,6 +33,9 @@ class TapQueues {
     /// kernel's own rule. False when the kernel refuses: then the rule there was holds.
     bool steer(const ReceiveSteering* rules);
 
+    /// The kernel did not take a choice of offloads; said once.
+    void offloads_refused(int code);
+
   private:
     std::optional<std::size_t> place_of(std::size_t number) const CUPULE_REQUIRES(mutex_);
     bool change(std::size_t number, bool attached) CUPULE_REQUIRES(mutex_);
@@ -51,6 +54,7 @@ class TapQueues {
     std::optional<ReceiveSteering> rules_ CUPULE_GUARDED_BY(mutex_);
     /// Once is enough: guests may ask again and again.
     bool refusal_told_ CUPULE_GUARDED_BY(mutex_) = false;
+    bool offloads_told_ CUPULE_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace cupule::backend

@@ -28,7 +28,10 @@ base::Result<std::unique_ptr<BackEnd>> BackEnd::create(const BackEndPowers& powe
 }
 
 BackEnd::BackEnd(const BackEndPowers& powers, base::FileDescriptor socket, event::Callback ended)
-    : powers_(powers), connection_(std::move(socket)), ended_(std::move(ended)) {
+    : powers_(powers),
+      connection_(std::move(socket)),
+      ended_(std::move(ended)),
+      broken_ring_(powers_.device.id().name, "queue broken until the driver resets the device") {
     CUPULE_ASSERT(powers_.queues <= powers_.device.queues().size());
     for (std::uint16_t index = 0; index < powers_.queues; ++index) {
         rings_.push_back(std::make_unique<Ring>());
@@ -276,8 +279,11 @@ void BackEnd::hear_news() {
     for (const auto& ring : rings_) {
         const virtio::QueueFault fault = ring->fault.exchange(virtio::QueueFault::none);
         if (fault != virtio::QueueFault::none) {
-            base::log_warning("vhost-user: {} queue {}: {}", powers_.device.id().name,
-                              index_of(*ring), to_text(fault));
+            if (broken_ring_.count() == 0) {
+                base::log_warning("vhost-user: {} queue {}: {}", powers_.device.id().name,
+                                  index_of(*ring), to_text(fault));
+            }
+            broken_ring_.report(index_of(*ring));
             base::signal_eventfd(ring->error.get());
         }
     }

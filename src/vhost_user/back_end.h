@@ -144,6 +144,7 @@ class BackEnd : private virtio::DeviceEvents {
     std::unique_ptr<MemoryTable> table_;
     std::unique_ptr<InflightArea> inflight_;
     std::vector<std::unique_ptr<Ring>> rings_;
+    base::GuestFault broken_ring_;
 };
 
 }  // namespace cupule::vhost_user

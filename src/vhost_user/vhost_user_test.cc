@@ -181,6 +181,23 @@ class ServerProcess {
     pid_t pid_ = -1;
 };
 
+/// Counts lines of the log that have a text in them, of this process.
+class CountingSink : public base::LogSink {
+  public:
+    explicit CountingSink(std::string text)
+        : text_(std::move(text)), before_(base::set_log_sink(this)) {}
+    ~CountingSink() override { base::set_log_sink(before_); }
+    void write(base::LogLevel /*level*/, std::string_view line) override {
+        count += line.find(text_) != std::string_view::npos ? 1U : 0U;
+    }
+
+    std::atomic<unsigned> count{0};
+
+  private:
+    const std::string text_;
+    base::LogSink* before_;
+};
+
 #ifdef __has_feature
 constexpr bool under_thread_sanitizer = __has_feature(thread_sanitizer);
 #else
@@ -252,6 +269,15 @@ class VhostUserTest : public ::testing::Test {
         }
         bench_->drive();
         ASSERT_EQ(bench_->status(), 0x0F);
+    }
+
+    /// Breaks the ring: more is available than it has descriptors.
+    void break_ring(std::uint16_t queue = 0) {
+        const memory::GuestAddress index = drivers_[queue]->geometry().driver_area + 2;
+        const auto now = bench_->memory->load<std::uint16_t>(index).value_or(0);
+        ASSERT_TRUE(
+            bench_->memory->store<std::uint16_t>(index, static_cast<std::uint16_t>(now + 999)));
+        bench_->notify(queue);
     }
 
     /// One sector. `token` chooses its buffers.
@@ -336,6 +362,23 @@ TEST_F(VhostUserTest, TheConfigurationIsTheBackEnds) {
     EXPECT_TRUE(until([&] { return bench_->read(device_offset, 8) == 0; }));
     EXPECT_TRUE(
         until([&] { return bench_->read(virtio::pci_layout::common::config_generation, 1) == 1; }));
+}
+
+TEST_F(VhostUserTest, ARingThatIsBrokenAgainAndAgainIsLoggedOnce) {
+    Server server(*shared_, socket_, 1);
+    server.start();
+    plug_in();
+    CountingSink lines("vhost-user: virtio-blk queue 0");
+    for (unsigned round = 0; round < 3; ++round) {
+        drive(version_1);
+        break_ring();
+        ASSERT_TRUE(until([&] { return lines.count != 0; }));
+        for (int i = 0; i < 20; ++i) {
+            bench_->loop->run_once(1);
+        }
+        bench_->set_status(0);
+    }
+    EXPECT_EQ(lines.count, 1U);
 }
 
 TEST_F(VhostUserTest, OneRingIsResetWhileTheOtherRuns) {

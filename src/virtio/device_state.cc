@@ -1,8 +1,16 @@
 #include "virtio/device_state.h"
 
+#include <algorithm>
+
 #include "virtio/features.h"
 
 namespace cupule::virtio {
+
+bool dependencies_met(std::uint64_t features, std::span<const FeatureDependency> dependencies) {
+    return std::ranges::none_of(dependencies, [features](const FeatureDependency& each) {
+        return (features & each.feature) != 0 && (features & each.needs) == 0;
+    });
+}
 
 bool DeviceState::running() const {
     return (state_.status & status::driver_ok) != 0 && (state_.status & status::failed) == 0;
@@ -17,13 +25,9 @@ bool DeviceState::features_final() const {
 }
 
 bool DeviceState::features_acceptable() const {
-    if ((state_.driver_features & ~offered_) != 0) {
+    if ((state_.driver_features & ~offered_) != 0 ||
+        !dependencies_met(state_.driver_features, dependencies_)) {
         return false;
-    }
-    for (const FeatureDependency& dependency : dependencies_) {
-        if (negotiated(dependency.feature) && !negotiated(dependency.needs)) {
-            return false;
-        }
     }
     const bool legacy_bits_only = (state_.driver_features >> 32) == 0;
     return negotiated(feature::version_1) || (transitional_ && legacy_bits_only);

@@ -16,12 +16,16 @@ enum class StatusAction : std::uint8_t {
     start,     // DRIVER_OK was set (perhaps with FEATURES_OK): activate the enabled queues
 };
 
-/// A feature that means nothing without others (the "Feature bit requirements" of each device
-/// type).
+/// A feature that means nothing without another, or without one of several (the "Feature bit
+/// requirements" of each device type).
 struct FeatureDependency {
     std::uint64_t feature = 0;
+    /// One of these at least.
     std::uint64_t needs = 0;
 };
+
+/// Whether each of `features` has what it needs.
+bool dependencies_met(std::uint64_t features, std::span<const FeatureDependency> dependencies);
 
 /// The device's half of initialisation: feature negotiation and the status register (Virtio 1.3,
 /// 2.1, 2.2, 3.1), the same for every transport. With the transport's monitor held.

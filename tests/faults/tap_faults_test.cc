@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <poll.h>
@@ -9,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <string>
 #include <vector>
 
@@ -247,6 +249,32 @@ TEST_F(TapFaultsTest, SteeringIsOfferedAndWorksOrTheDriverHearsThatItDoesNot) {
     EXPECT_GT(met, 40U);
     EXPECT_GT(not_offered, 0U);
     EXPECT_GT(refused, 0U);
+}
+
+TEST(TapTest, OffloadsThatTheKernelRefusesAreLoggedOnce) {
+    class Lines : public base::LogSink {
+      public:
+        void write(base::LogLevel /*level*/, std::string_view line) override {
+            count += line.find("offloads cannot be set") != std::string_view::npos ? 1U : 0U;
+        }
+        unsigned count = 0;
+    } lines;
+    testing::answer_ioctls([](unsigned long request, void* flags) {
+        errno = EINVAL;
+        return request == TUNSETOFFLOAD && flags != nullptr ? -1 : 0;
+    });
+    auto queues = backend::open_tap("cuptap9", 1);
+    ASSERT_TRUE(queues) << queues.error().message;
+    auto tap =
+        backend::TapQueue::create(std::make_shared<backend::TapQueues>(std::move(*queues)), 0);
+    ASSERT_TRUE(tap) << tap.error().message;
+    base::LogSink* const before = base::set_log_sink(&lines);
+    for (int i = 0; i < 3; ++i) {
+        tap->set_receive_offloads({.checksum = true});
+    }
+    base::set_log_sink(before);
+    testing::answer_ioctls({});
+    EXPECT_EQ(lines.count, 1U);
 }
 
 /// The kernel's ends of a tap and of vhost, as far as a start and a stop ask.

@@ -227,7 +227,9 @@ void NetControl::apply_pairs() {
 
 bool NetControl::set_offloads(virtio::ChainReader& reader) {
     const auto wanted = reader.value<std::uint64_t>();
-    if (!wanted || (*wanted & ~(negotiated_ & net::feature::guest_offloads)) != 0) {
+    // One that needs another cannot be had without it (5.1.3.1): no back end could give it.
+    if (!wanted || (*wanted & ~(negotiated_ & net::feature::guest_offloads)) != 0 ||
+        !virtio::dependencies_met(*wanted, net::dependencies())) {
         return false;
     }
     offloads_ = *wanted;

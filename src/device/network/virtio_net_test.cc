@@ -414,6 +414,32 @@ TEST_P(VirtioNetTest, GuestOffloadsReachThePort) {
     on_worker([&] { EXPECT_EQ(ports_[0].gives, backend::NetOffloads{}); });
 }
 
+TEST_P(VirtioNetTest, GuestOffloadsWithoutWhatTheyNeedAreRefused) {
+    ports_[0].can = {.checksum = true, .tso4 = true, .tso_ecn = true};
+    start(feature::ctrl_vq | feature::ctrl_guest_offloads | offload_features | feature::guest_ecn);
+    const backend::NetOffloads all{.checksum = true, .tso4 = true, .tso_ecn = true};
+    // TSO4 without CSUM, ECN without TSO.
+    EXPECT_EQ(command(net::control::guest_offloads_set, {0x80, 0, 0, 0, 0, 0, 0, 0}), 1U);
+    EXPECT_EQ(command(net::control::guest_offloads_set, {0x02, 2, 0, 0, 0, 0, 0, 0}), 1U);
+    on_worker([&] { EXPECT_EQ(ports_[0].gives, all); });
+    EXPECT_EQ(command(net::control::guest_offloads_set, {0x82, 0, 0, 0, 0, 0, 0, 0}), 0U);
+    EXPECT_EQ(command(net::control::guest_offloads_set, {0x82, 2, 0, 0, 0, 0, 0, 0}), 0U);
+    on_worker([&] { EXPECT_EQ(ports_[0].gives, all); });
+}
+
+TEST_P(VirtioNetTest, CongestionNotificationNeedsOneKindOfSegmentation) {
+    ports_[0].can = {.checksum = true, .tso4 = true, .tso6 = true, .tso_ecn = true};
+    create();
+    for (const auto& [ecn, checksum, segments] :
+         {std::array{feature::guest_ecn, feature::guest_csum, feature::guest_tso6},
+          std::array{feature::host_ecn, feature::csum, feature::host_tso4}}) {
+        EXPECT_FALSE(bench_->negotiate(GetParam() | checksum | ecn));
+        bench_->set_status(0);
+        EXPECT_TRUE(bench_->negotiate(GetParam() | checksum | ecn | segments));
+        bench_->set_status(0);
+    }
+}
+
 TEST_P(VirtioNetTest, PairsAreAttachedAsTheDriverAsksAndEachHasItsPort) {
     start(feature::ctrl_vq | feature::mq, 3);
     on_worker([&] {
