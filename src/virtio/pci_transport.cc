@@ -10,6 +10,10 @@
 namespace cupule::virtio {
 namespace {
 
+/// What may be in a doorbell (4.1.5.2). The place of the doorbell names the queue, so that nothing
+/// of it has to be read.
+constexpr std::uint64_t doorbell_features = feature::notification_data | feature::notif_config_data;
+
 /// What the types of before Virtio 1.0 have for a device id (4.1.2).
 std::optional<std::uint16_t> legacy_id(std::uint16_t type) {
     constexpr std::pair<std::uint16_t, std::uint16_t> ids[] = {{1, 0}, {2, 1}, {5, 2}, {3, 3},
@@ -39,9 +43,9 @@ pci::Attributes attributes_of(const Device& device, const PciTransportPowers& po
 std::uint64_t features_of(const Device& device, PciTransportModel model) {
     switch (model) {
         case PciTransportModel::modern:
-            return device.features() | feature::notification_data;
+            return device.features() | doorbell_features;
         case PciTransportModel::transitional:
-            return device.features() | feature::notification_data | feature::any_layout;
+            return device.features() | doorbell_features | feature::any_layout;
         case PciTransportModel::legacy:
             break;
     }

@@ -196,7 +196,8 @@ TEST_F(PciTransportTest, ListsEveryStructureInItsPlace) {
 }
 
 TEST_F(PciTransportTest, RefusesFeaturesThatWereNotOffered) {
-    EXPECT_EQ(bench_.offered(), device_->features() | feature::notification_data);
+    EXPECT_EQ(bench_.offered(),
+              device_->features() | feature::notification_data | feature::notif_config_data);
     EXPECT_FALSE(bench_.negotiate(modern | base::bit(5)));
     bench_.set_status(0);
     EXPECT_FALSE(bench_.negotiate(base::bit(3)));  // without VERSION_1

@@ -39,7 +39,8 @@ constexpr std::array switches{
     Switch{feature::notification_data, "NotificationData"},
 };
 /// These change no format: they come and go together.
-constexpr std::uint64_t companions = feature::ring_reset | feature::access_platform;
+constexpr std::uint64_t companions =
+    feature::ring_reset | feature::access_platform | feature::notif_config_data;
 
 using Parameters = std::tuple<Kind, unsigned>;
 
