@@ -124,6 +124,9 @@ base::Result<std::unique_ptr<Endpoint>> make_vhost_user_blk(const SlotOptions& s
          .features_passed = passed,
          .queues = queues_of(queues, queue_size_max),
          .back_end_config_bytes = config::bytes,
+         .writable =
+             vhost_user::FrontEndSpec::WritableByte{
+                 .feature = feature::config_wce, .at = config::writeback, .value_max = 1},
          .patch = vhost_user::FrontEndSpec::Patch{.at = config::num_queues, .value = queues}},
         model);
 }

@@ -77,14 +77,20 @@ base::Result<Message> FrontEnd::ask(Message message) {
     return answer;
 }
 
-base::Result<void> FrontEnd::tell(Message message) {
+base::Result<bool> FrontEnd::offer(Message message) {
     if (!has(protocol_feature::reply_ack)) {
-        return connection_.send(message, time_left());
+        CUPULE_TRY(connection_.send(message, time_left()));
+        return true;
     }
     message.flags |= flag::need_reply;
-    const std::uint32_t request = message.request;
     CUPULE_TRY_ASSIGN(const Message answer, ask(std::move(message)));
-    if (answer.get<std::uint64_t>() != 0) {
+    return answer.get<std::uint64_t>() == 0;
+}
+
+base::Result<void> FrontEnd::tell(Message message) {
+    const std::uint32_t request = message.request;
+    CUPULE_TRY_ASSIGN(const bool taken, offer(std::move(message)));
+    if (!taken) {
         return base::fail("the back end refuses {}", name_of(request));
     }
     return {};
@@ -139,14 +145,14 @@ base::Result<std::vector<std::uint8_t>> FrontEnd::read_config(std::uint32_t size
     return bytes;
 }
 
-base::Result<void> FrontEnd::write_config(std::uint32_t offset,
+base::Result<bool> FrontEnd::write_config(std::uint32_t offset,
                                           std::span<const std::uint8_t> bytes) {
     begin();
     Message message = make_message(
         Request::set_config,
         ConfigHead{.offset = offset, .size = static_cast<std::uint32_t>(bytes.size())});
     message.put_bytes(std::as_bytes(bytes));
-    return tell(std::move(message));
+    return offer(std::move(message));
 }
 
 base::Result<FrontEnd::InflightFile> FrontEnd::make_inflight(std::uint16_t queues,

@@ -36,7 +36,8 @@ class FrontEnd {
 
     /// `size` bytes of the configuration space from its start.
     base::Result<std::vector<std::uint8_t>> read_config(std::uint32_t size);
-    base::Result<void> write_config(std::uint32_t offset, std::span<const std::uint8_t> bytes);
+    /// False: the back end does not take it, and says so (REPLY_ACK).
+    base::Result<bool> write_config(std::uint32_t offset, std::span<const std::uint8_t> bytes);
 
     /// What the driver took; `set_up` says it too. Before an inflight area is asked for: its layout
     /// depends on it.
@@ -83,6 +84,9 @@ class FrontEnd {
     void begin();
     /// Sends; waits for a reply where there is one in any case.
     base::Result<Message> ask(Message message);
+    /// False: refused.
+    base::Result<bool> offer(Message message);
+    /// The same where a refusal is an error.
     base::Result<void> tell(Message message);
     base::Result<std::uint64_t> ask_word(Request request);
     base::Result<void> send_memory(const memory::GuestMemory& memory);

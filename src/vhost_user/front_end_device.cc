@@ -191,20 +191,22 @@ std::uint64_t FrontEndDevice::read_config(std::uint64_t offset, unsigned size) {
 }
 
 void FrontEndDevice::write_config(std::uint64_t offset, unsigned size, std::uint64_t value) {
-    const bool theirs = base::contains(0, spec_.back_end_config_bytes, offset, size);
-    if (!theirs || back_end_ == nullptr) {
+    const auto& byte = spec_.writable;
+    const bool may = byte && offset == byte->at && size == 1 && value <= byte->value_max &&
+                     (negotiated_ & byte->feature) != 0;
+    if (!may || back_end_ == nullptr) {
         return;
     }
-    std::vector<std::uint8_t> bytes(size);
-    for (unsigned i = 0; i < size; ++i) {
-        bytes[i] = static_cast<std::uint8_t>(value >> (8 * i));
-    }
-    auto result = back_end_->write_config(static_cast<std::uint32_t>(offset), bytes);
-    if (result) {
-        result = fetch_config();
-    }
+    const auto written = static_cast<std::uint8_t>(value);
+    const auto taken = back_end_->write_config(byte->at, {&written, 1});
+    const auto result = taken ? fetch_config() : std::unexpected(taken.error());
     if (!result) {
         lost(result.error());
+    } else if (!*taken && !std::exchange(refusal_told_, true)) {
+        base::log_warning(
+            "{} at '{}': the back end refuses what the driver writes to its "
+            "configuration space",
+            spec_.id.name, spec_.path);
     }
 }
 

@@ -42,6 +42,13 @@ struct FrontEndSpec {
     std::uint16_t queues_in_one = 1;
     /// Bytes of the configuration space that are the back end's; 0: all of it is `config`.
     std::uint32_t back_end_config_bytes = 0;
+    /// A byte of them that a driver may write, as the device type says, once it took `feature`.
+    struct WritableByte {
+        std::uint64_t feature = 0;
+        std::uint32_t at = 0;
+        std::uint8_t value_max = 0;
+    };
+    std::optional<WritableByte> writable{};
     /// The configuration space as this end knows it.
     std::vector<std::uint8_t> config{};
     /// Fields of the back end's configuration space that are this end's business.
@@ -118,6 +125,7 @@ class FrontEndDevice : public virtio::Device {
     std::unique_ptr<event::FdWatch> back_channel_watch_;
     std::unique_ptr<event::Timer> retry_;
     bool failure_told_ = false;
+    bool refusal_told_ = false;
 
     // From DRIVER_OK on.
     virtio::DeviceEvents* events_ = nullptr;

@@ -351,6 +351,11 @@ TEST_F(HostileBackEnd, Class16_AnswersThatAreNoneEndTheConnection) {
         survives(Request::get_inflight_fd, [](Message& answer) { answer.descriptors.clear(); }));
     EXPECT_FALSE(survives(Request::get_config, [](Message& answer) { answer.size = 0; }));
     EXPECT_FALSE(
+        survives(Request::set_owner, [](Message& answer) { answer.payload[0] = std::byte{1}; }));
+}
+
+TEST_F(HostileBackEnd, ConfigurationThatItDoesNotTakeEndsNothing) {
+    EXPECT_TRUE(
         survives(Request::set_config, [](Message& answer) { answer.payload[0] = std::byte{1}; }));
 }
 

@@ -221,7 +221,9 @@ class VhostUserTest : public ::testing::Test {
                 .features_passed = base::mask(15),
                 .packed = true,
                 .queues = std::vector<virtio::QueueLimits>(queues, {.size_max = 64}),
-                .back_end_config_bytes = 60};
+                .back_end_config_bytes = 60,
+                .writable =
+                    FrontEndSpec::WritableByte{.feature = config_wce, .at = 32, .value_max = 1}};
     }
 
     bool until(const std::function<bool()>& what) {
@@ -362,6 +364,30 @@ TEST_F(VhostUserTest, TheConfigurationIsTheBackEnds) {
     EXPECT_TRUE(until([&] { return bench_->read(device_offset, 8) == 0; }));
     EXPECT_TRUE(
         until([&] { return bench_->read(virtio::pci_layout::common::config_generation, 1) == 1; }));
+}
+
+TEST_F(VhostUserTest, WritesToTheConfigurationThatMeanNothingStayHere) {
+    Server server(*shared_, socket_, 1);
+    server.start();
+    plug_in();
+    using virtio::pci_layout::device_offset;
+    constexpr std::uint64_t writeback = device_offset + 32;
+    drive(version_1 | flush);
+    bench_->write(writeback, 1, 0);  // CONFIG_WCE was not negotiated
+    EXPECT_EQ(bench_->read(writeback, 1), 1U);
+    bench_->set_status(0);
+    bench_->write(writeback, 1, 0);
+    EXPECT_EQ(bench_->read(writeback, 1), 1U);
+    drive(version_1 | config_wce | flush);
+    bench_->write(device_offset, 8, 7);
+    bench_->write(device_offset + 32, 4, 0);
+    bench_->write(device_offset + 31, 2, 0);
+    bench_->write(writeback, 1, 2);
+    EXPECT_EQ(bench_->read(writeback, 1), 1U);
+    EXPECT_EQ(bench_->read(device_offset, 8), disk_bytes / sector_bytes);
+    EXPECT_TRUE(device_->connected());
+    bench_->write(writeback, 1, 0);
+    EXPECT_EQ(bench_->read(writeback, 1), 0U);
 }
 
 TEST_F(VhostUserTest, ARingThatIsBrokenAgainAndAgainIsLoggedOnce) {
