@@ -9,6 +9,7 @@
 #include "device/network/net_config.h"
 #include "device/network/virtio_net_registers.h"
 #include "device/storage/virtio_blk_protocol.h"
+#include "event/worker.h"
 #include "machine/virtio_endpoint.h"
 #include "vhost_user/front_end_device.h"
 
@@ -22,6 +23,15 @@ constexpr unsigned queues_max = 64;
 /// struct virtio_fs_config (Virtio 1.3, 5.11.4): the tag, then the number of request queues.
 constexpr std::size_t tag_bytes = 36;
 constexpr std::size_t fs_config_bytes = tag_bytes + 4;
+
+/// Has a thread for all that may wait for its back end, so that the control thread never does.
+class VhostUserEndpoint : public VirtioEndpoint {
+  public:
+    explicit VhostUserEndpoint(hypervisor::Vm& vm) : VirtioEndpoint(vm) {}
+    ~VhostUserEndpoint() override { transport.reset(); }
+
+    std::unique_ptr<event::Worker> worker;
+};
 
 /// What the words of `vhost-user=SOCKET,...` say.
 struct Words {
@@ -67,21 +77,24 @@ base::Result<std::unique_ptr<Endpoint>> make(const SlotOptions& slot,
                                              const EndpointContext& context,
                                              vhost_user::FrontEndSpec spec,
                                              virtio::PciTransportModel model) {
-    auto endpoint = std::make_unique<VirtioEndpoint>(context.vm);
+    auto endpoint = std::make_unique<VhostUserEndpoint>(context.vm);
     const auto assemble = [&]() -> base::Result<void> {
+        // The host shows 15 bytes: "v-user 31:7".
+        CUPULE_TRY_ASSIGN(endpoint->worker, event::Worker::create(fmt::format(
+                                                "v-user {}:{}", slot.slot, slot.function)));
+        event::EventLoop& loop = endpoint->worker->loop();
         const std::string socket = spec.path;
         auto back_end = vhost_user::FrontEnd::connect(socket);
         if (!back_end) {
             return base::fail("{}; is its program running? start it before the guest",
                               back_end.error().message);
         }
-        CUPULE_TRY_ASSIGN(
-            auto device,
-            vhost_user::FrontEndDevice::create(
-                std::move(spec),
-                {.memory = context.memory, .loop = context.loop, .monitor = context.monitor},
-                std::move(*back_end)));
-        return endpoint->connect(std::move(device), context, model);
+        CUPULE_TRY_ASSIGN(auto device,
+                          vhost_user::FrontEndDevice::create(
+                              std::move(spec),
+                              {.memory = context.memory, .loop = loop, .monitor = context.monitor},
+                              std::move(*back_end)));
+        return endpoint->connect(std::move(device), context, model, &loop);
     };
     if (const auto result = assemble(); !result) {
         return std::unexpected(result.error().in(place_of(slot)));

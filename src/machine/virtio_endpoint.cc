@@ -27,13 +27,14 @@ void VmEventWiring::unroute(int eventfd) {
 
 base::Result<void> VirtioEndpoint::connect(std::unique_ptr<virtio::Device> device,
                                            const EndpointContext& context,
-                                           virtio::PciTransportModel model) {
+                                           virtio::PciTransportModel model,
+                                           event::EventLoop* loop) {
     const std::uint16_t subsystem_vendor_id =
         virtio_subsystem_vendor(device->id().type, context.options.windows);
     CUPULE_TRY_ASSIGN(transport,
                       virtio::PciTransport::create(std::move(device),
                                                    {.memory = context.memory,
-                                                    .loop = context.loop,
+                                                    .loop = loop != nullptr ? *loop : context.loop,
                                                     .monitor = context.monitor,
                                                     .messages = context.vm,
                                                     .wiring = &wiring,

@@ -33,9 +33,11 @@ class VirtioEndpoint : public Endpoint {
 
     std::vector<std::string> statistics() const override;
 
+    /// `loop`: whose thread hears the device's events; nullptr: the control thread.
     base::Result<void> connect(std::unique_ptr<virtio::Device> device,
                                const EndpointContext& context,
-                               virtio::PciTransportModel model = virtio::PciTransportModel::modern);
+                               virtio::PciTransportModel model = virtio::PciTransportModel::modern,
+                               event::EventLoop* loop = nullptr);
 
     VmEventWiring wiring;
     std::unique_ptr<virtio::PciTransport> transport;

@@ -42,7 +42,8 @@ void take_descriptors(msghdr& header, std::vector<base::FileDescriptor>& to) {
 
 }  // namespace
 
-Connection::Connection(base::FileDescriptor socket) : socket_(std::move(socket)) {
+Connection::Connection(base::FileDescriptor socket, int give_up_fd)
+    : socket_(std::move(socket)), give_up_fd_(give_up_fd) {
     fcntl(socket_.get(), F_SETFL, O_NONBLOCK);
 }
 
@@ -109,13 +110,17 @@ base::Result<std::optional<Message>> Connection::receive() {
 }
 
 base::Result<void> Connection::poll_for(short events, unsigned timeout_ms) const {
-    pollfd place{.fd = socket_.get(), .events = events, .revents = 0};
-    const int ready = poll(&place, 1, static_cast<int>(timeout_ms));
+    std::array<pollfd, 2> places{{{.fd = socket_.get(), .events = events, .revents = 0},
+                                  {.fd = give_up_fd_, .events = POLLIN, .revents = 0}}};
+    const int ready = poll(places.data(), places.size(), static_cast<int>(timeout_ms));
     if (ready == 0) {
         return base::fail("the other end has not answered in time");
     }
     if (ready < 0 && errno != EINTR) {
         return base::fail_errno(errno, "the connection cannot be waited for");
+    }
+    if (ready > 0 && places[1].revents != 0) {
+        return base::fail("nobody waits for the other end any more");
     }
     return {};
 }

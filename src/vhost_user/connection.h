@@ -17,8 +17,9 @@ namespace cupule::vhost_user {
 /// time.
 class Connection {
   public:
-    /// Makes the socket non-blocking.
-    explicit Connection(base::FileDescriptor socket);
+    /// Makes the socket non-blocking. `give_up_fd`: once that is readable, waiting is an error; -1:
+    /// nobody interrupts it. It stays the caller's and outlives the connection.
+    explicit Connection(base::FileDescriptor socket, int give_up_fd = -1);
 
     int fd() const { return socket_.get(); }
 
@@ -38,6 +39,7 @@ class Connection {
     base::Result<void> poll_for(short events, unsigned timeout_ms) const;
 
     base::FileDescriptor socket_;
+    int give_up_fd_;
     /// What has come of the next message.
     std::size_t got_ = 0;
     std::array<std::byte, sizeof(Header)> head_{};

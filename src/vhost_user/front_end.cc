@@ -44,17 +44,18 @@ base::Result<base::FileDescriptor> copy_of(int fd) {
 
 }  // namespace
 
-base::Result<std::unique_ptr<FrontEnd>> FrontEnd::connect(const std::string& path) {
+base::Result<std::unique_ptr<FrontEnd>> FrontEnd::connect(const std::string& path, int give_up_fd) {
     CUPULE_TRY_ASSIGN(auto socket, backend::connect_unix(path));
-    auto front_end = over(std::move(socket));
+    auto front_end = over(std::move(socket), give_up_fd);
     if (!front_end) {
         return std::unexpected(front_end.error().in(path));
     }
     return front_end;
 }
 
-base::Result<std::unique_ptr<FrontEnd>> FrontEnd::over(base::FileDescriptor socket) {
-    std::unique_ptr<FrontEnd> front_end(new FrontEnd(std::move(socket)));
+base::Result<std::unique_ptr<FrontEnd>> FrontEnd::over(base::FileDescriptor socket,
+                                                       int give_up_fd) {
+    std::unique_ptr<FrontEnd> front_end(new FrontEnd(std::move(socket), give_up_fd));
     front_end->begin();
     CUPULE_TRY(front_end->agree());
     return front_end;
@@ -129,7 +130,6 @@ base::Result<void> FrontEnd::open_back_channel() {
 }
 
 base::Result<std::vector<std::uint8_t>> FrontEnd::read_config(std::uint32_t size) {
-    begin();
     Message message = make_message(Request::get_config, ConfigHead{.offset = 0, .size = size});
     const std::vector<std::byte> room(size);
     message.put_bytes(room);
@@ -147,7 +147,6 @@ base::Result<std::vector<std::uint8_t>> FrontEnd::read_config(std::uint32_t size
 
 base::Result<bool> FrontEnd::write_config(std::uint32_t offset,
                                           std::span<const std::uint8_t> bytes) {
-    begin();
     Message message = make_message(
         Request::set_config,
         ConfigHead{.offset = offset, .size = static_cast<std::uint32_t>(bytes.size())});
@@ -157,7 +156,6 @@ base::Result<bool> FrontEnd::write_config(std::uint32_t offset,
 
 base::Result<FrontEnd::InflightFile> FrontEnd::make_inflight(std::uint16_t queues,
                                                              std::uint16_t queue_size) {
-    begin();
     CUPULE_TRY_ASSIGN(Message answer,
                       ask(make_message(Request::get_inflight_fd,
                                        Inflight{.queues = queues, .queue_size = queue_size})));
@@ -169,7 +167,6 @@ base::Result<FrontEnd::InflightFile> FrontEnd::make_inflight(std::uint16_t queue
 }
 
 base::Result<void> FrontEnd::set_features(std::uint64_t features) {
-    begin();
     return tell(
         make_message(Request::set_features, features | (raw_features_ & has_protocol_features)));
 }
@@ -216,7 +213,6 @@ base::Result<void> FrontEnd::send_file(Request request, std::uint16_t ring, int 
 }
 
 base::Result<void> FrontEnd::start_ring(const virtio::RunningQueue& queue, bool enabled) {
-    begin();
     const std::uint16_t index = queue.index;
     const virtio::QueueGeometry& at = queue.queue.geometry();
     const bool packed = queue.queue.packed();
@@ -244,20 +240,17 @@ base::Result<void> FrontEnd::enable_ring(std::uint16_t index, bool enabled) {
     if ((raw_features_ & has_protocol_features) == 0) {
         return {};
     }
-    begin();
     return tell(make_message(Request::set_vring_enable,
                              VringState{.index = index, .number = enabled ? 1U : 0U}));
 }
 
 base::Result<std::uint32_t> FrontEnd::stop_ring(std::uint16_t index) {
-    begin();
     CUPULE_TRY_ASSIGN(const Message answer,
                       ask(make_message(Request::get_vring_base, VringState{.index = index})));
     return answer.get<VringState>().number;
 }
 
 base::Result<void> FrontEnd::settle() {
-    begin();
     // An answer to this comes behind all that was said before.
     CUPULE_TRY(ask_word(Request::get_features));
     return {};

@@ -14,17 +14,23 @@
 
 namespace cupule::vhost_user {
 
-/// A connection to a back end: asks what it has, gives it memory and rings. Each call takes at most
-/// `timeout_ms` in all, whatever the back end does; an error means that the back end is of no use
-/// any more. With the device's monitor held.
+/// A connection to a back end: asks what it has, gives it memory and rings. All that is asked
+/// between two calls of `begin` takes at most `timeout_ms`, whatever the back end does; an error
+/// means that the back end is of no use any more. One thread at a time.
 class FrontEnd {
   public:
     static constexpr unsigned timeout_ms = 5000;
 
-    /// Connects to the socket and agrees on the protocol. The error names the socket.
-    static base::Result<std::unique_ptr<FrontEnd>> connect(const std::string& path);
+    /// Connects to the socket and agrees on the protocol; a beginning. The error names the socket.
+    /// `give_up_fd` as Connection has it.
+    static base::Result<std::unique_ptr<FrontEnd>> connect(const std::string& path,
+                                                           int give_up_fd = -1);
     /// The same over a socket that is connected.
-    static base::Result<std::unique_ptr<FrontEnd>> over(base::FileDescriptor socket);
+    static base::Result<std::unique_ptr<FrontEnd>> over(base::FileDescriptor socket,
+                                                        int give_up_fd = -1);
+
+    /// From now on the back end has `timeout_ms`, until this is called again.
+    void begin();
 
     /// Feature bits of the device for a driver.
     std::uint64_t features() const { return features_; }
@@ -77,11 +83,11 @@ class FrontEnd {
     base::Result<unsigned> hear_back_channel();
 
   private:
-    explicit FrontEnd(base::FileDescriptor socket) : connection_(std::move(socket)) {}
+    FrontEnd(base::FileDescriptor socket, int give_up_fd)
+        : connection_(std::move(socket), give_up_fd) {}
     base::Result<void> agree();
     base::Result<void> open_back_channel();
     unsigned time_left() const;
-    void begin();
     /// Sends; waits for a reply where there is one in any case.
     base::Result<Message> ask(Message message);
     /// False: refused.

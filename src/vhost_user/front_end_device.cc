@@ -14,7 +14,6 @@
 namespace cupule::vhost_user {
 namespace {
 
-constexpr std::uint64_t retry_ns = 100 * event::ns_per_ms;
 /// Bits of the rings and of the transport (Virtio 1.3, 2.2).
 constexpr std::uint64_t ring_features = ~(base::mask(24) | ~base::mask(50));
 constexpr std::uint8_t link_up = 1;
@@ -30,18 +29,26 @@ base::Result<std::unique_ptr<FrontEndDevice>> FrontEndDevice::create(
     if (!device->spec_.packed) {
         device->features_ &= ~virtio::feature::ring_packed;
     }
+    CUPULE_TRY_ASSIGN(device->ending_, base::make_eventfd());
     event::MutexLock lock(powers.monitor);
     device->retry_ =
-        powers.loop.make_timer(powers.monitor, [self = device.get()] { self->connect_again(); });
+        powers.loop.make_timer(powers.monitor, [self = device.get()] { self->look_again(); });
     CUPULE_TRY(device->adopt(std::move(back_end)));
     return device;
 }
 
 FrontEndDevice::~FrontEndDevice() {
-    event::MutexLock lock(powers_.monitor);
-    watch_.reset();
-    back_channel_watch_.reset();
-    retry_.reset();
+    if (ending_) {
+        base::signal_eventfd(ending_.get());
+    }
+    {
+        event::MutexLock lock(powers_.monitor);
+        is_ending_ = true;
+        watch_.reset();
+        back_channel_watch_.reset();
+        retry_.reset();
+    }
+    seeker_.reset();
 }
 
 // The back end comes and goes.
@@ -67,6 +74,8 @@ base::Result<void> FrontEndDevice::check(const FrontEnd& back_end) const {
 base::Result<void> FrontEndDevice::adopt(std::unique_ptr<FrontEnd> back_end) {
     CUPULE_TRY(check(*back_end));
     back_end_ = std::move(back_end);
+    back_end_->begin();
+    adopted_at_ns_ = powers_.loop.clock().now_ns();
     CUPULE_TRY(fetch_config());
     CUPULE_TRY_ASSIGN(watch_, powers_.loop.watch(
                                   back_end_->fd(), EPOLLIN, powers_.monitor, [this](std::uint32_t) {
@@ -88,6 +97,7 @@ base::Result<void> FrontEndDevice::adopt(std::unique_ptr<FrontEnd> back_end) {
 }
 
 void FrontEndDevice::hear_back_channel() {
+    back_end_->begin();
     const auto changes = back_end_->hear_back_channel();
     if (!changes) {
         lost(changes.error());
@@ -135,6 +145,10 @@ void FrontEndDevice::lost(const base::Error& error) {
         base::log_warning("{} at '{}': {}{}", spec_.id.name, spec_.path, error.message,
                           again ? "; waiting for a back end to come back" : "");
     }
+    const std::uint64_t now_ns = powers_.loop.clock().now_ns();
+    if (back_end_ != nullptr) {
+        retry_delay_.stayed(now_ns - adopted_at_ns_);
+    }
     watch_.reset();
     back_channel_watch_.reset();
     back_end_.reset();
@@ -144,7 +158,7 @@ void FrontEndDevice::lost(const base::Error& error) {
     }
     show_link(false);
     if (again) {
-        retry_->start_at(powers_.loop.clock().now_ns() + retry_ns);
+        retry_->start_at(now_ns + retry_delay_.next_ns());
     }
 }
 
@@ -168,8 +182,20 @@ void FrontEndDevice::give_up_queues() {
     }
 }
 
+void FrontEndDevice::look_again() {
+    if (seeker_ == nullptr) {
+        seeker_ = std::make_unique<event::ThreadPool>("vhost-user seek", 1);
+    }
+    seeker_->post([this] { connect_again(); });
+}
+
+/// On the seeker's thread. The socket of a program that hangs still takes connections.
 void FrontEndDevice::connect_again() {
-    auto connected = FrontEnd::connect(spec_.path);
+    auto connected = FrontEnd::connect(spec_.path, ending_.get());
+    event::MutexLock lock(powers_.monitor);
+    if (is_ending_) {
+        return;
+    }
     auto result = connected ? adopt(std::move(*connected))
                             : base::Result<void>(std::unexpected(connected.error()));
     if (!result) {
@@ -197,6 +223,7 @@ void FrontEndDevice::write_config(std::uint64_t offset, unsigned size, std::uint
     if (!may || back_end_ == nullptr) {
         return;
     }
+    back_end_->begin();
     const auto written = static_cast<std::uint8_t>(value);
     const auto taken = back_end_->write_config(byte->at, {&written, 1});
     const auto result = taken ? fetch_config() : std::unexpected(taken.error());
@@ -229,6 +256,7 @@ base::Result<void> FrontEndDevice::activate(std::uint64_t negotiated,
         }
     }
     if (back_end_ != nullptr) {
+        back_end_->begin();
         if (const auto started = start_rings(); !started) {
             lost(started.error());
         }
@@ -285,6 +313,9 @@ virtio::QueuePosition FrontEndDevice::position_in_ring(const virtio::RunningQueu
 }
 
 std::vector<virtio::RunningQueue> FrontEndDevice::deactivate() {
+    if (back_end_ != nullptr) {
+        back_end_->begin();
+    }
     for (virtio::RunningQueue& queue : queues_) {
         put_at(queue);
     }
@@ -322,6 +353,9 @@ std::optional<virtio::RunningQueue> FrontEndDevice::stop_queue(std::uint16_t ind
     if (found == queues_.end()) {
         return std::nullopt;
     }
+    if (back_end_ != nullptr) {
+        back_end_->begin();
+    }
     put_at(*found);
     virtio::RunningQueue queue = std::move(*found);
     queues_.erase(found);
@@ -336,6 +370,7 @@ base::Result<void> FrontEndDevice::start_queue(virtio::RunningQueue queue) {
     if (back_end_ == nullptr || given_up_) {
         return {};
     }
+    back_end_->begin();
     const virtio::RunningQueue& kept = queues_.back();
     if (const auto started = back_end_->start_ring(kept, enabled(kept.index)); !started) {
         lost(started.error());
@@ -367,6 +402,9 @@ base::Result<void> FrontEndDevice::start_control(virtio::RunningQueue queue) {
 
 void FrontEndDevice::set_pairs(std::uint16_t pairs) {
     enabled_queues_ = static_cast<std::uint16_t>(2 * pairs);
+    if (back_end_ != nullptr) {
+        back_end_->begin();
+    }
     for (const virtio::RunningQueue& queue : queues_) {
         if (back_end_ == nullptr || given_up_) {
             return;  // the next back end hears it at its start

@@ -7,9 +7,11 @@
 #include <vector>
 
 #include "event/event_loop.h"
+#include "event/thread_pool.h"
 #include "memory/guest_memory.h"
 #include "vhost_user/front_end.h"
 #include "vhost_user/pair_control.h"
+#include "vhost_user/retry_delay.h"
 #include "virtio/device.h"
 
 // A virtio device that another process serves over vhost-user.
@@ -63,18 +65,23 @@ struct FrontEndSpec {
 
 struct FrontEndPowers {
     memory::GuestMemory& memory;
+    /// Its callbacks, and with the monitor held the driver's calls too, wait for a back end for up
+    /// to FrontEnd::timeout_ms: not the control thread's loop.
     event::EventLoop& loop;
     /// The device's.
     event::Monitor& monitor;
 };
 
+/// Looks for another back end on a thread of its own, so that one that hangs while the two agree
+/// holds nobody up. What is asked later, the driver's start and stop among it, waits with the
+/// monitor held, for one FrontEnd::timeout_ms.
 class FrontEndDevice : public virtio::Device {
   public:
     /// Takes a connection that was made. An error when the back end cannot serve such a device.
     static base::Result<std::unique_ptr<FrontEndDevice>> create(FrontEndSpec spec,
                                                                 const FrontEndPowers& powers,
                                                                 std::unique_ptr<FrontEnd> back_end);
-    /// Without the monitor, which it takes.
+    /// Without the monitor, which it takes. At once, also where a back end hangs.
     ~FrontEndDevice() override;
 
     virtio::DeviceId id() const override { return spec_.id; }
@@ -105,6 +112,7 @@ class FrontEndDevice : public virtio::Device {
     void lost(const base::Error& error);
     void give_up_queues();
     bool goes_on(const virtio::RunningQueue& queue) const;
+    void look_again();
     void connect_again();
     void hear_back_channel();
     void show_link(bool up);
@@ -124,6 +132,13 @@ class FrontEndDevice : public virtio::Device {
     std::unique_ptr<event::FdWatch> watch_;
     std::unique_ptr<event::FdWatch> back_channel_watch_;
     std::unique_ptr<event::Timer> retry_;
+    RetryDelay retry_delay_;
+    std::uint64_t adopted_at_ns_ = 0;
+    /// Signalled when the device goes, and whether it does.
+    base::FileDescriptor ending_;
+    bool is_ending_ = false;
+    /// Where back ends are looked for; made when the first one was lost.
+    std::unique_ptr<event::ThreadPool> seeker_;
     bool failure_told_ = false;
     bool refusal_told_ = false;
 

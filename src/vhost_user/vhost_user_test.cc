@@ -9,11 +9,13 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <functional>
 #include <string>
 #include <thread>
 
+#include "backend/unix_socket.h"
 #include "device/storage/virtio_blk.h"
 #include "testing/no_device.h"
 #include "testing/virtio_driver.h"
@@ -169,6 +171,9 @@ class ServerProcess {
     ~ServerProcess() { kill(); }
     ServerProcess(const ServerProcess&) = delete;
     ServerProcess& operator=(const ServerProcess&) = delete;
+    /// It hangs, and goes on.
+    void stop() { ::kill(pid_, SIGSTOP); }
+    void go_on() { ::kill(pid_, SIGCONT); }
     void kill() {
         if (pid_ > 0) {
             ::kill(std::exchange(pid_, -1), SIGKILL);
@@ -559,6 +564,46 @@ TEST_F(VhostUserTest, ADriverThatStartsWhileNobodyIsThereWaits) {
     const ServerProcess second(*shared_, socket_);
     EXPECT_TRUE(collect(1));
     EXPECT_EQ(status_of(0), 0);
+}
+
+TEST_F(VhostUserTest, ABackEndThatHangsKeepsTheLoopFromNothing) {
+    ServerProcess server(*shared_, socket_);
+    plug_in();
+    drive(version_1);
+    submit(0, 3, true);
+    ASSERT_TRUE(collect(1));
+    server.stop();
+    using Clock = std::chrono::steady_clock;
+    const auto began = Clock::now();
+    bench_->set_status(0);
+    // The driver waits once, for as long as a back end may take.
+    EXPECT_LT(Clock::now() - began, std::chrono::milliseconds(FrontEnd::timeout_ms + 1500));
+    drive(version_1);
+    submit(0, 3, true);
+    // Its socket still takes connections, and nobody answers there.
+    auto longest = Clock::duration::zero();
+    const auto end = Clock::now() + std::chrono::seconds(1);
+    while (Clock::now() < end) {
+        const auto turn = Clock::now();
+        bench_->loop->run_once(10);
+        longest = std::max(longest, Clock::now() - turn);
+    }
+    EXPECT_LT(longest, std::chrono::seconds(1));
+    EXPECT_FALSE(device_->connected());
+    server.go_on();
+    ASSERT_TRUE(collect(1));
+    EXPECT_EQ(bench_->status(), 0x0F);
+    // It may go while it looks for one: here nobody answers either.
+    server.kill();
+    const auto silent = backend::listen_unix(socket_, 4);
+    ASSERT_TRUE(silent.has_value());
+    for (unsigned i = 0; i < 50; ++i) {
+        bench_->loop->run_once(10);
+    }
+    EXPECT_FALSE(device_->connected());
+    const auto gone = Clock::now();
+    bench_.reset();
+    EXPECT_LT(Clock::now() - gone, std::chrono::seconds(1));
 }
 
 TEST_F(VhostUserTest, TheLinkFollowsTheBackEnd) {
