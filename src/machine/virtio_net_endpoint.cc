@@ -26,12 +26,12 @@ class VhostNetEndpoint : public VirtioEndpoint {
     explicit VhostNetEndpoint(hypervisor::Vm& vm) : VirtioEndpoint(vm) {}
     ~VhostNetEndpoint() override { transport.reset(); }
 
-    base::Result<void> open(const backend::NetOptions& options, const memory::GuestMemory& memory) {
+    base::Result<void> open(const backend::NetOptions& options, const virtio::VhostPowers& powers) {
         CUPULE_TRY_ASSIGN(auto queues, backend::open_tap(options.name, 1));
         auto shared = std::make_shared<backend::TapQueues>(std::move(queues));
         CUPULE_TRY_ASSIGN(auto queue, backend::TapQueue::create(std::move(shared), 0));
         tap = std::make_unique<backend::TapQueue>(std::move(queue));
-        CUPULE_TRY_ASSIGN(kernel, virtio::VhostKernel::open("/dev/vhost-net", memory));
+        CUPULE_TRY_ASSIGN(kernel, virtio::VhostKernel::open("/dev/vhost-net", powers));
         return {};
     }
 
@@ -60,7 +60,9 @@ base::Result<std::unique_ptr<Endpoint>> make_vhost_net(const backend::NetOptions
                                                        const EndpointContext& context,
                                                        virtio::PciTransportModel model) {
     auto endpoint = std::make_unique<VhostNetEndpoint>(context.vm);
-    if (const auto opened = endpoint->open(options, context.memory); !opened) {
+    if (const auto opened = endpoint->open(
+            options, {.memory = context.memory, .loop = context.loop, .monitor = context.monitor});
+        !opened) {
         return std::unexpected(opened.error().in(place_of(slot)));
     }
     const device::VhostNetSpec spec{.mac = address_of(options, slot, context.options.name),

@@ -91,8 +91,10 @@ base::Result<std::unique_ptr<Endpoint>> make_vhost_vsock(const SlotOptions& slot
     auto endpoint = std::make_unique<VhostVsockEndpoint>(context.vm);
     const auto open = [&]() -> base::Result<std::uint32_t> {
         CUPULE_TRY_ASSIGN(const std::uint32_t cid, parse_cid(slot.options));
-        CUPULE_TRY_ASSIGN(endpoint->kernel,
-                          virtio::VhostKernel::open("/dev/vhost-vsock", context.memory));
+        CUPULE_TRY_ASSIGN(endpoint->kernel, virtio::VhostKernel::open(
+                                                "/dev/vhost-vsock", {.memory = context.memory,
+                                                                     .loop = context.loop,
+                                                                     .monitor = context.monitor}));
         CUPULE_TRY(device::set_guest_cid(*endpoint->kernel, cid));
         return cid;
     };

@@ -212,7 +212,8 @@ base::Result<void> FrontEnd::send_file(Request request, std::uint16_t ring, int 
     return tell(std::move(message));
 }
 
-base::Result<void> FrontEnd::start_ring(const virtio::RunningQueue& queue, bool enabled) {
+base::Result<void> FrontEnd::start_ring(const virtio::RunningQueue& queue, bool enabled,
+                                        int error_fd) {
     const std::uint16_t index = queue.index;
     const virtio::QueueGeometry& at = queue.queue.geometry();
     const bool packed = queue.queue.packed();
@@ -231,6 +232,9 @@ base::Result<void> FrontEnd::start_ring(const virtio::RunningQueue& queue, bool 
                                               .used = user_address(at.device_area),
                                               .available = user_address(at.driver_area),
                                               .log = 0})));
+    if (error_fd >= 0) {
+        CUPULE_TRY(send_file(Request::set_vring_err, index, error_fd));
+    }
     CUPULE_TRY(send_file(Request::set_vring_call, index, queue.call_fd));
     CUPULE_TRY(send_file(Request::set_vring_kick, index, queue.kick_fd));
     return enabled ? enable_ring(index, true) : base::Result<void>{};

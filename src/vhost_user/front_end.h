@@ -64,8 +64,10 @@ class FrontEnd {
     };
     /// Gives it features, inflight area and memory.
     base::Result<void> set_up(const Start& start);
-    /// Starts a ring at the queue's position; one that is not enabled waits for `enable_ring`.
-    base::Result<void> start_ring(const virtio::RunningQueue& queue, bool enabled = true);
+    /// Starts a ring at the queue's position; one that is not enabled waits for `enable_ring`. The
+    /// back end signals `error_fd` when it finds the ring broken; -1: nobody.
+    base::Result<void> start_ring(const virtio::RunningQueue& queue, bool enabled = true,
+                                  int error_fd = -1);
     /// A ring that is not enabled stands still. All of them run where the back end has no protocol
     /// features.
     base::Result<void> enable_ring(std::uint16_t index, bool enabled);

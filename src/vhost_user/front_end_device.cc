@@ -246,13 +246,12 @@ base::Result<void> FrontEndDevice::activate(std::uint64_t negotiated,
     begun_ = false;
     enabled_queues_ = spec_.has_pair_control ? 2 : static_cast<std::uint16_t>(back_end_queues());
     for (virtio::RunningQueue& queue : queues) {
-        if (spec_.has_pair_control && queue.index == control_index()) {
-            if (auto started = start_control(std::move(queue)); !started) {
-                queues_.clear();
-                return started;
-            }
-        } else {
-            queues_.push_back(std::move(queue));
+        if (auto taken = take(std::move(queue)); !taken) {
+            queues_.clear();
+            error_bells_.clear();
+            control_.reset();
+            events_ = nullptr;
+            return taken;
         }
     }
     if (back_end_ != nullptr) {
@@ -262,6 +261,21 @@ base::Result<void> FrontEndDevice::activate(std::uint64_t negotiated,
         }
     }
     return {};
+}
+
+base::Result<void> FrontEndDevice::take(virtio::RunningQueue queue) {
+    if (spec_.has_pair_control && queue.index == control_index()) {
+        return start_control(std::move(queue));
+    }
+    CUPULE_TRY_ASSIGN(
+        error_bells_[queue.index],
+        virtio::ErrorBell::create(queue.index, *events_, powers_.loop, powers_.monitor));
+    queues_.push_back(std::move(queue));
+    return {};
+}
+
+base::Result<void> FrontEndDevice::start_ring(const virtio::RunningQueue& queue) {
+    return back_end_->start_ring(queue, enabled(queue.index), error_bells_.at(queue.index)->fd());
 }
 
 base::Result<void> FrontEndDevice::prepare_inflight() {
@@ -292,7 +306,7 @@ base::Result<void> FrontEndDevice::start_rings() {
         if (again && !queue.queue.packed()) {
             virtio::move_to(queue, powers_.memory, negotiated_, position_in_ring(queue));
         }
-        CUPULE_TRY(back_end_->start_ring(queue, enabled(queue.index)));
+        CUPULE_TRY(start_ring(queue));
     }
     CUPULE_TRY(back_end_->settle());
     for (const virtio::RunningQueue& queue : queues_) {
@@ -322,6 +336,7 @@ std::vector<virtio::RunningQueue> FrontEndDevice::deactivate() {
     if (control_ != nullptr) {
         queues_.push_back(std::exchange(control_, nullptr)->take());
     }
+    error_bells_.clear();
     events_ = nullptr;
     begun_ = false;
     return std::exchange(queues_, {});
@@ -359,20 +374,19 @@ std::optional<virtio::RunningQueue> FrontEndDevice::stop_queue(std::uint16_t ind
     put_at(*found);
     virtio::RunningQueue queue = std::move(*found);
     queues_.erase(found);
+    error_bells_.erase(index);
     return queue;
 }
 
 base::Result<void> FrontEndDevice::start_queue(virtio::RunningQueue queue) {
-    if (spec_.has_pair_control && queue.index == control_index()) {
-        return start_control(std::move(queue));
-    }
-    queues_.push_back(std::move(queue));
-    if (back_end_ == nullptr || given_up_) {
+    const bool is_control = spec_.has_pair_control && queue.index == control_index();
+    CUPULE_TRY(take(std::move(queue)));
+    if (is_control || back_end_ == nullptr || given_up_) {
         return {};
     }
     back_end_->begin();
     const virtio::RunningQueue& kept = queues_.back();
-    if (const auto started = back_end_->start_ring(kept, enabled(kept.index)); !started) {
+    if (const auto started = start_ring(kept); !started) {
         lost(started.error());
         return {};
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 #include "vhost_user/pair_control.h"
 #include "vhost_user/retry_delay.h"
 #include "virtio/device.h"
+#include "virtio/error_bell.h"
 
 // A virtio device that another process serves over vhost-user.
 //
@@ -118,6 +120,8 @@ class FrontEndDevice : public virtio::Device {
     void show_link(bool up);
     std::uint16_t control_index() const;
     std::size_t back_end_queues() const;
+    base::Result<void> take(virtio::RunningQueue queue);
+    base::Result<void> start_ring(const virtio::RunningQueue& queue);
     base::Result<void> start_control(virtio::RunningQueue queue);
     void set_pairs(std::uint16_t pairs);
     bool enabled(std::uint16_t queue) const { return queue < enabled_queues_; }
@@ -146,6 +150,8 @@ class FrontEndDevice : public virtio::Device {
     virtio::DeviceEvents* events_ = nullptr;
     std::uint64_t negotiated_ = 0;
     std::vector<virtio::RunningQueue> queues_;
+    /// One for each of them.
+    std::map<std::uint16_t, std::unique_ptr<virtio::ErrorBell>> error_bells_;
     std::unique_ptr<PairControl> control_;
     /// From the first one on.
     std::uint16_t enabled_queues_ = 0;

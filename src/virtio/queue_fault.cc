@@ -44,6 +44,8 @@ const char* to_text(QueueFault fault) {
             return "indirect table size is zero or no multiple of 16";
         case QueueFault::indirect_outside_ram:
             return "indirect table is not wholly in RAM";
+        case QueueFault::broken_elsewhere:
+            return "the ring is broken, says whoever serves it";
         case QueueFault::back_end_lost:
             return "the back end was lost with requests under way";
     }

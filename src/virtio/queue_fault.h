@@ -29,6 +29,8 @@ enum class QueueFault : std::uint8_t {
     indirect_nested,
     indirect_bad_size,
     indirect_outside_ram,
+    // Found by whoever serves the ring instead of us.
+    broken_elsewhere,
     // No fault of the driver's.
     back_end_lost,
 };

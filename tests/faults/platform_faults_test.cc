@@ -8,6 +8,7 @@
 #include "device/platform/virtio_rnd.h"
 #include "driven_device.h"
 #include "event/worker.h"
+#include "fake_vhost.h"
 #include "virtio/vhost_ioctl.h"
 #include "virtio/vhost_kernel.h"
 
@@ -17,6 +18,7 @@ namespace {
 using testing::DrivenDevice;
 using testing::FaultPlan;
 using testing::good;
+using testing::open_vhost;
 using testing::VirtioDriver;
 
 constexpr std::uint64_t data_at = 4 << 20;
@@ -97,7 +99,7 @@ TEST(PlatformFaultsTest, AVsockOfTheKernelStartsOrSaysWhyNot) {
     const unsigned met = testing::walk_host_faults(300, [](const FaultPlan& plan) {
         DrivenDevice device(3);
         testing::start_host_faults(plan);
-        auto kernel = virtio::VhostKernel::open("/dev/null", *device.bench().memory);
+        auto kernel = open_vhost(device.bench());
         if (!good(kernel) || !good(set_guest_cid(**kernel, 42)) ||
             !good(device.bench().try_to_plug_in(std::make_unique<VhostVsock>(42, **kernel)))) {
             return;

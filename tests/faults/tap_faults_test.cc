@@ -22,7 +22,7 @@
 #include "device/network/virtio_net_registers.h"
 #include "driven_device.h"
 #include "event/worker.h"
-#include "virtio/vhost_ioctl.h"
+#include "fake_vhost.h"
 
 namespace cupule::device {
 namespace {
@@ -30,6 +30,7 @@ namespace {
 using testing::DrivenDevice;
 using testing::FaultPlan;
 using testing::good;
+using testing::open_vhost;
 using testing::VirtioDriver;
 using Frame = std::vector<std::uint8_t>;
 namespace feature = net::feature;
@@ -299,7 +300,7 @@ TEST(VhostNetFaultsTest, ACardOfTheKernelStartsOrSaysWhyNot) {
         if (!good(tap)) {
             return;
         }
-        auto kernel = virtio::VhostKernel::open("/dev/null", *device.bench().memory);
+        auto kernel = open_vhost(device.bench());
         if (!good(kernel) || !good(device.bench().try_to_plug_in(
                                  std::make_unique<VhostNet>(VhostNetSpec{}, **kernel, *tap)))) {
             return;

@@ -49,24 +49,27 @@ void VhostNet::write_config(std::uint64_t offset, unsigned size, std::uint64_t v
 
 base::Result<void> VhostNet::activate(std::uint64_t negotiated,
                                       std::vector<virtio::RunningQueue> queues,
-                                      virtio::DeviceEvents& /*events*/) {
+                                      virtio::DeviceEvents& events) {
     negotiated_ = negotiated;
     begun_ = true;
+    events_ = &events;
     // The kernel passes on what the tap has in front of its frames.
     CUPULE_TRY(tap_.set_header_bytes(header_bytes(negotiated)));
     tap_.set_receive_offloads(guest_offloads(negotiated));
     CUPULE_TRY(kernel_.set_features(negotiated));
-    for (const virtio::RunningQueue& queue : queues) {
-        CUPULE_TRY(kernel_.start_ring(queue.index, queue));
-    }
-    queues_ = std::move(queues);
-    for (const virtio::RunningQueue& queue : queues_) {
-        if (auto result = set_backend(kernel_, queue.index, tap_.fd()); !result) {
+    for (virtio::RunningQueue& queue : queues) {
+        if (auto started = start(std::move(queue)); !started) {
             static_cast<void>(deactivate());
-            return result;
+            return started;
         }
     }
     return {};
+}
+
+base::Result<void> VhostNet::start(virtio::RunningQueue queue) {
+    CUPULE_TRY(kernel_.start_ring(queue.index, queue, *events_));
+    queues_.push_back(std::move(queue));
+    return set_backend(kernel_, queues_.back().index, tap_.fd());
 }
 
 void VhostNet::reset() {

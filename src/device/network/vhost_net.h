@@ -45,6 +45,8 @@ class VhostNet : public virtio::Device {
     void visit(snapshot::Visitor& /*visitor*/) override {}
 
   private:
+    base::Result<void> start(virtio::RunningQueue queue);
+
     static constexpr virtio::QueueLimits limit_{.size_max = 1024};
     static constexpr std::array<virtio::QueueLimits, 2> limits_{limit_, limit_};
 
@@ -55,6 +57,8 @@ class VhostNet : public virtio::Device {
     std::uint64_t features_ = 0;
     std::uint64_t negotiated_ = 0;
     bool begun_ = false;
+    /// From DRIVER_OK on.
+    virtio::DeviceEvents* events_ = nullptr;
     std::vector<virtio::RunningQueue> queues_;
 };
 

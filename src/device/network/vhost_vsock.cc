@@ -43,16 +43,24 @@ void VhostVsock::write_config(std::uint64_t /*offset*/, unsigned /*size*/,
 
 base::Result<void> VhostVsock::activate(std::uint64_t negotiated,
                                         std::vector<virtio::RunningQueue> queues,
-                                        virtio::DeviceEvents& /*events*/) {
+                                        virtio::DeviceEvents& events) {
     CUPULE_TRY(kernel_.set_features(negotiated));
-    for (const virtio::RunningQueue& queue : queues) {
-        if (queue.index < kernel_queues) {
-            CUPULE_TRY(kernel_.start_ring(queue.index, queue));
+    base::Result<void> started;
+    for (virtio::RunningQueue& queue : queues) {
+        if (started && queue.index < kernel_queues) {
+            started = kernel_.start_ring(queue.index, queue, events);
+        }
+        if (started) {
+            queues_.push_back(std::move(queue));
         }
     }
-    CUPULE_TRY(set_running(kernel_, 1));
-    queues_ = std::move(queues);
-    return {};
+    if (started) {
+        started = set_running(kernel_, 1);
+    }
+    if (!started) {
+        static_cast<void>(deactivate());
+    }
+    return started;
 }
 
 std::vector<virtio::RunningQueue> VhostVsock::deactivate() {
