@@ -79,5 +79,28 @@ TEST_F(VhostTest, ASocketsRingToo) {
     complaints_ask_for_a_reset();
 }
 
+TEST_F(VhostTest, ALegacyDriverTakesAQueueBackFromTheKernelAndGivesItAgain) {
+    ASSERT_NO_FATAL_FAILURE(plug_in_card(virtio::PciTransportModel::legacy));
+    testing::VirtioPciBench& bench = device_->bench();
+    namespace registers = virtio::pci_layout::legacy;
+    const auto set_queue = [&](std::uint16_t queue, std::uint64_t page) {
+        bench.write_legacy(registers::queue_select, 2, queue);
+        bench.write_legacy(registers::queue_address, 4, page);
+    };
+    bench.write_legacy(registers::device_status, 1, 3);
+    bench.write_legacy(registers::driver_features, 4, 0);
+    set_queue(0, 0x10);
+    set_queue(1, 0x20);
+    bench.write_legacy(registers::device_status, 1, 7);
+    ASSERT_EQ(bench.read_legacy(registers::device_status, 1), 7U);
+    EXPECT_EQ(vhost_.back_end, (std::map<unsigned, int>{{0, tap_->fd()}, {1, tap_->fd()}}));
+    set_queue(0, 0);
+    EXPECT_EQ(vhost_.back_end, (std::map<unsigned, int>{{0, -1}, {1, tap_->fd()}}));
+    set_queue(0, 0x30);
+    EXPECT_EQ(vhost_.back_end, (std::map<unsigned, int>{{0, tap_->fd()}, {1, tap_->fd()}}));
+    bench.write_legacy(registers::device_status, 1, 0);
+    EXPECT_EQ(vhost_.back_end, (std::map<unsigned, int>{{0, -1}, {1, -1}}));
+}
+
 }  // namespace
 }  // namespace cupule::device

@@ -2,6 +2,7 @@
 
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -80,20 +81,39 @@ void VhostNet::reset() {
 
 std::vector<virtio::RunningQueue> VhostNet::deactivate() {
     for (virtio::RunningQueue& queue : queues_) {
-        if (const auto result = set_backend(kernel_, queue.index, VHOST_FILE_UNBIND); !result) {
-            base::log_error("{}", result.error().message);
-        }
-        kernel_.stop_ring(queue.index, queue);
+        stop(queue);
     }
     return std::exchange(queues_, {});
 }
 
-std::optional<virtio::RunningQueue> VhostNet::stop_queue(std::uint16_t /*index*/) {
-    return std::nullopt;  // RING_RESET is not offered
+/// Once the back end is gone the kernel touches the ring no more.
+void VhostNet::stop(virtio::RunningQueue& queue) {
+    if (const auto result = set_backend(kernel_, queue.index, VHOST_FILE_UNBIND); !result) {
+        base::log_error("{}", result.error().message);
+    }
+    kernel_.stop_ring(queue.index, queue);
 }
 
-base::Result<void> VhostNet::start_queue(virtio::RunningQueue /*queue*/) {
-    return {};
+// RING_RESET is not offered; drivers of the legacy interface take queues back one by one.
+
+std::optional<virtio::RunningQueue> VhostNet::stop_queue(std::uint16_t index) {
+    const auto found = std::ranges::find(queues_, index, &virtio::RunningQueue::index);
+    if (found == queues_.end()) {
+        return std::nullopt;
+    }
+    stop(*found);
+    virtio::RunningQueue queue = std::move(*found);
+    queues_.erase(found);
+    return queue;
+}
+
+base::Result<void> VhostNet::start_queue(virtio::RunningQueue queue) {
+    const std::uint16_t index = queue.index;
+    auto started = start(std::move(queue));
+    if (!started) {
+        static_cast<void>(stop_queue(index));
+    }
+    return started;
 }
 
 }  // namespace cupule::device

@@ -46,6 +46,7 @@ class VhostNet : public virtio::Device {
 
   private:
     base::Result<void> start(virtio::RunningQueue queue);
+    void stop(virtio::RunningQueue& queue);
 
     static constexpr virtio::QueueLimits limit_{.size_max = 1024};
     static constexpr std::array<virtio::QueueLimits, 2> limits_{limit_, limit_};

@@ -79,7 +79,7 @@ std::vector<virtio::RunningQueue> VhostVsock::deactivate() {
 }
 
 std::optional<virtio::RunningQueue> VhostVsock::stop_queue(std::uint16_t /*index*/) {
-    return std::nullopt;  // RING_RESET is not offered
+    return std::nullopt;  // RING_RESET is not offered, and there is no legacy interface
 }
 
 base::Result<void> VhostVsock::start_queue(virtio::RunningQueue /*queue*/) {
