@@ -6,46 +6,38 @@
 namespace cupule::backend {
 namespace {
 
-/// One direction: the rate, and the timer that ends a wait.
+/// One direction: the card's rate, and the timer that ends a wait.
 class Gate {
   public:
-    Gate(const RateLimit& limit, const event::Clock& clock, std::unique_ptr<event::Timer> timer)
-        : clock_(clock),
-          bytes_(limit.bytes_per_s, limit.bytes_burst),
-          frames_(limit.operations_per_s, limit.operations_burst),
-          timer_(std::move(timer)) {}
+    Gate(RateLimiter& limiter, const event::Clock& clock, std::unique_ptr<event::Timer> timer)
+        : limiter_(limiter), clock_(clock), timer_(std::move(timer)) {}
 
     /// False: the timer fires when it may be open.
     bool open() {
-        const std::uint64_t now = clock_.now_ns();
-        const std::uint64_t delay = std::max(bytes_.delay_ns(now), frames_.delay_ns(now));
-        if (delay != 0) {
-            timer_->start_at(now + delay);
+        const std::uint64_t delay_ns = limiter_.delay_ns();
+        if (delay_ns != 0) {
+            timer_->start_at(clock_.now_ns() + delay_ns);
         }
-        return delay == 0;
+        return delay_ns == 0;
     }
     /// A frame of `bytes`, its NetHeader included, has passed.
-    void charge(std::size_t bytes) {
-        const std::uint64_t now = clock_.now_ns();
-        bytes_.charge(now, bytes - std::min(bytes, sizeof(NetHeader)));
-        frames_.charge(now, 1);
-    }
+    void charge(std::size_t bytes) { limiter_.charge(bytes - std::min(bytes, sizeof(NetHeader))); }
     void stop() { timer_->stop(); }
 
   private:
+    RateLimiter& limiter_;
     const event::Clock& clock_;
-    RateMeter bytes_;
-    RateMeter frames_;
     std::unique_ptr<event::Timer> timer_;
 };
 
 class LimitedPort : public NetPort, private NetPortEvents {
   public:
-    LimitedPort(std::unique_ptr<NetPort> port, const RateLimit& limit, const event::Clock& clock,
-                event::TimerService& timers)
+    LimitedPort(std::unique_ptr<NetPort> port, std::shared_ptr<CardLimits> limits,
+                const event::Clock& clock, event::TimerService& timers)
         : port_(std::move(port)),
-          out_(limit, clock, timers.make_timer([this] { room_came(); })),
-          in_(limit, clock, timers.make_timer([this] { frames_came(); })) {}
+          limits_(std::move(limits)),
+          out_(limits_->out, clock, timers.make_timer([this] { room_came(); })),
+          in_(limits_->in, clock, timers.make_timer([this] { frames_came(); })) {}
 
     NetOffloads offloads() const override { return port_->offloads(); }
     void set_receive_offloads(const NetOffloads& offloads) override {
@@ -110,6 +102,7 @@ class LimitedPort : public NetPort, private NetPortEvents {
     }
 
     std::unique_ptr<NetPort> port_;
+    const std::shared_ptr<CardLimits> limits_;
     NetPortEvents* events_ = nullptr;
     bool wanted_ = false;
     /// Frames wait for the gate's timer, not for the port.
@@ -120,9 +113,10 @@ class LimitedPort : public NetPort, private NetPortEvents {
 
 }  // namespace
 
-std::unique_ptr<NetPort> make_limited_port(std::unique_ptr<NetPort> port, const RateLimit& limit,
+std::unique_ptr<NetPort> make_limited_port(std::unique_ptr<NetPort> port,
+                                           std::shared_ptr<CardLimits> limits,
                                            const event::Clock& clock, event::TimerService& timers) {
-    return std::make_unique<LimitedPort>(std::move(port), limit, clock, timers);
+    return std::make_unique<LimitedPort>(std::move(port), std::move(limits), clock, timers);
 }
 
 }  // namespace cupule::backend

@@ -46,10 +46,14 @@ class Greedy : public NetPortEvents {
 class LimitedPortTest : public ::testing::Test {
   protected:
     std::unique_ptr<NetPort> limited(const RateLimit& limit) {
+        return limited(std::make_shared<CardLimits>(limit, timers_));
+    }
+    std::unique_ptr<NetPort> limited(std::shared_ptr<CardLimits> limits) {
         auto inner = std::make_unique<FakeNetPort>();
         inner_ = inner.get();
-        return make_limited_port(std::move(inner), limit, timers_, timers_);
+        return make_limited_port(std::move(inner), std::move(limits), timers_, timers_);
     }
+    /// The port that was made last.
     void fill(std::size_t frames) {
         for (std::size_t i = 0; i < frames; ++i) {
             inner_->incoming.emplace_back(sizeof(NetHeader) + frame_bytes);
@@ -79,6 +83,24 @@ TEST_F(LimitedPortTest, FramesAreLimitedToo) {
     timers_.advance(10 * event::ns_per_s);
     EXPECT_NEAR(static_cast<double>(card.sent / frame_bytes), 1000, 20);
     EXPECT_NEAR(static_cast<double>(card.taken / frame_bytes), 1000, 20);
+}
+
+TEST_F(LimitedPortTest, PortsOfOneCardHaveItsRateTogether) {
+    const auto limits = std::make_shared<CardLimits>(
+        RateLimit{.bytes_per_s = 1'000'000, .bytes_burst = 5000}, timers_);
+    const auto first = limited(limits);
+    fill(20'000);
+    const auto second = limited(limits);
+    fill(20'000);
+    Greedy card(*first);
+    Greedy other(*second);
+    for (Greedy* each : {&card, &other}) {
+        each->room_came();
+        each->frames_came();
+    }
+    timers_.advance(10 * event::ns_per_s);
+    EXPECT_NEAR(static_cast<double>(card.sent + other.sent), 10e6, 0.02 * 10e6);
+    EXPECT_NEAR(static_cast<double>(card.taken + other.taken), 10e6, 0.02 * 10e6);
 }
 
 TEST_F(LimitedPortTest, FramesThatWaitDoNotWakeAnyone) {

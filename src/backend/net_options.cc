@@ -167,8 +167,8 @@ base::Result<NetOptions> parse_net_options(std::string_view text) {
     while (!rest.empty()) {
         CUPULE_TRY(parse_word(base::take_word(rest, ','), options));
     }
-    if (options.limit.limits() && (options.vhost || options.queues > 1)) {
-        return base::fail("bps= and pps= are for cards with one queue pair and without vhost");
+    if (options.limit.limits() && options.vhost) {
+        return base::fail("bps= and pps= are for cards without vhost: the kernel moves its frames");
     }
     if (options.limit.limits() && options.kind == NetKind::vhost_user) {
         return base::fail("bps= and pps= are for the program behind vhost-user={}", options.name);

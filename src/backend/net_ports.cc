@@ -41,6 +41,11 @@ base::Result<std::vector<std::unique_ptr<NetPort>>> open_net_ports(
         CUPULE_TRY_ASSIGN(auto queues, open_tap(options.name, options.queues));
         tap = std::make_shared<TapQueues>(std::move(queues));
     }
+    std::shared_ptr<CardLimits> limits;
+    if (options.limit.limits()) {
+        // The first worker's clock outlives all ports.
+        limits = std::make_shared<CardLimits>(options.limit, workers.front()->loop().clock());
+    }
     std::vector<std::unique_ptr<NetPort>> ports;
     base::Result<void> result;
     for (std::size_t i = 0; i < workers.size() && result; ++i) {
@@ -48,10 +53,9 @@ base::Result<std::vector<std::unique_ptr<NetPort>>> open_net_ports(
         result = worker.call([&]() -> base::Result<void> {
             CUPULE_TRY_ASSIGN(auto port,
                               open_port(options, tap, i, worker.loop(), worker.monitor()));
-            if (options.limit.limits()) {
+            if (limits) {
                 event::MonitorTimers timers(worker.loop(), worker.monitor());
-                port = make_limited_port(std::move(port), options.limit, worker.loop().clock(),
-                                         timers);
+                port = make_limited_port(std::move(port), limits, worker.loop().clock(), timers);
             }
             ports.push_back(std::move(port));
             return {};

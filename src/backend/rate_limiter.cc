@@ -57,12 +57,30 @@ std::uint64_t RateLimiter::admit(std::uint64_t bytes) {
     }
     event::MutexLock lock(mutex_);
     const std::uint64_t now_ns = clock_.now_ns();
-    const std::uint64_t delay_ns = std::max(bytes_.delay_ns(now_ns), operations_.delay_ns(now_ns));
+    const std::uint64_t delay_ns = delay_at(now_ns);
     if (delay_ns == 0) {
-        bytes_.charge(now_ns, bytes);
-        operations_.charge(now_ns, 1);
+        charge_at(now_ns, bytes);
     }
     return delay_ns;
+}
+
+std::uint64_t RateLimiter::delay_ns() {
+    event::MutexLock lock(mutex_);
+    return delay_at(clock_.now_ns());
+}
+
+void RateLimiter::charge(std::uint64_t bytes) {
+    event::MutexLock lock(mutex_);
+    charge_at(clock_.now_ns(), bytes);
+}
+
+std::uint64_t RateLimiter::delay_at(std::uint64_t now_ns) const {
+    return std::max(bytes_.delay_ns(now_ns), operations_.delay_ns(now_ns));
+}
+
+void RateLimiter::charge_at(std::uint64_t now_ns, std::uint64_t bytes) {
+    bytes_.charge(now_ns, bytes);
+    operations_.charge(now_ns, 1);
 }
 
 }  // namespace cupule::backend

@@ -51,7 +51,16 @@ class RateLimiter {
     /// ask again then.
     std::uint64_t admit(std::uint64_t bytes) CUPULE_EXCLUDES(mutex_);
 
+    /// The same in two steps, for a request whose size is known only when it is done. Between them
+    /// others may be admitted too, which all are charged for: the rate holds, and the burst may be
+    /// passed by one request for each thread.
+    std::uint64_t delay_ns() CUPULE_EXCLUDES(mutex_);
+    void charge(std::uint64_t bytes) CUPULE_EXCLUDES(mutex_);
+
   private:
+    std::uint64_t delay_at(std::uint64_t now_ns) const CUPULE_REQUIRES(mutex_);
+    void charge_at(std::uint64_t now_ns, std::uint64_t bytes) CUPULE_REQUIRES(mutex_);
+
     const bool limits_;
     const event::Clock& clock_;
     /// Guards the meters. A leaf.
