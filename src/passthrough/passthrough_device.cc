@@ -445,8 +445,11 @@ void PassthroughDevice::config_written(std::uint64_t offset, unsigned size) {
 /// signalling the host's.
 std::uint16_t PassthroughDevice::passed_command() const {
     const auto guest = function_.config().get<std::uint16_t>(pci::config::command);
+    // Others may share the host's line of an INTx that nobody here listens to.
+    const bool silent =
+        pci::Command::interrupt_disable.of(guest) || !function_.may_assert_intx();
     return static_cast<std::uint16_t>(pci::Command::bus_master.make(function_.bus_master()) |
-                                      (guest & pci::Command::interrupt_disable.mask));
+                                      pci::Command::interrupt_disable.make(silent));
 }
 
 void PassthroughDevice::forward_command() {
