@@ -111,18 +111,27 @@ std::optional<BindingRecord> DriverBinding::read_record(const HostFunction& func
                                                              : BindingTime::until_unbound};
 }
 
+BindingRecord DriverBinding::state_before(const HostFunction& function, BindingTime time) const {
+    if (auto kept = function.driver.empty() ? read_record(function) : std::nullopt) {
+        kept->time = time;
+        return *kept;
+    }
+    const std::string override_driver =
+        read_host_text(device_path(function.address) + "/driver_override");
+    return {.driver = function.driver,
+            .override_driver = override_driver == no_override ? std::string() : override_driver,
+            .time = time};
+}
+
 base::Result<void> DriverBinding::write_record(const HostFunction& function,
-                                               BindingTime time) const {
+                                               const BindingRecord& record) const {
     const std::string directory = root_ + record_directory;
     if (mkdir(directory.c_str(), 0700) < 0 && errno != EEXIST) {
         return base::fail_errno(errno, "cannot make '{}'", directory);
     }
-    const std::string override_driver =
-        read_host_text(device_path(function.address) + "/driver_override");
     const std::string text =
-        fmt::format("{}\n{}\n{}\n", function.driver,
-                    override_driver == no_override ? std::string() : override_driver,
-                    time == BindingTime::until_run_ends ? run_mark : std::string_view());
+        fmt::format("{}\n{}\n{}\n", record.driver, record.override_driver,
+                    record.time == BindingTime::until_run_ends ? run_mark : std::string_view());
     CUPULE_TRY_ASSIGN(
         const base::FileDescriptor fd,
         base::open_file(record_path(function.address), O_WRONLY | O_CREAT | O_TRUNC, 0600));
@@ -145,8 +154,8 @@ base::Result<void> DriverBinding::bind(const HostFunction& function, BindingTime
         return base::fail("the kernel has no vfio-pci driver: `modprobe vfio-pci`");
     }
     const std::string path = device_path(function.address);
-    CUPULE_TRY(write_record(function, time));
-    const auto before = read_record(function);
+    const BindingRecord before = state_before(function, time);
+    CUPULE_TRY(write_record(function, before));
     CUPULE_TRY(write_(path + "/driver_override", "vfio-pci"));
     if (!function.driver.empty()) {
         CUPULE_TRY(write_(path + "/driver/unbind", function.address.text()));
@@ -161,10 +170,11 @@ base::Result<void> DriverBinding::bind(const HostFunction& function, BindingTime
     if (driver == "vfio-pci") {
         return {};
     }
-    CUPULE_TRY(give_back(function, !driver.empty(), before));
-    return base::fail("vfio-pci does not take {}: {}; `dmesg` may say more",
+    const auto given = give_back(function, !driver.empty(), before);
+    return base::fail("vfio-pci does not take {}: {}; `dmesg` may say more{}{}",
                       function.address.text(),
-                      probed ? "its probe refused the device" : probed.error().message);
+                      probed ? "its probe refused the device" : probed.error().message,
+                      given ? "" : ", and ", given ? "" : given.error().message);
 }
 
 base::Result<void> DriverBinding::unbind(const HostFunction& function) const {
@@ -186,17 +196,33 @@ base::Result<void> DriverBinding::give_back(const HostFunction& function, bool b
     if (bound) {
         CUPULE_TRY(write_(path + "/driver/unbind", name));
     }
-    base::Result<void> given{};
-    const std::string own =
-        record ? fmt::format("{}{}/drivers/{}/bind", root_, bus, record->driver) : std::string();
     if (!record) {
-        given = write_(root_ + bus + "/drivers_probe", name);
-    } else if (!record->driver.empty()) {
-        given = access(own.c_str(), F_OK) == 0 ? write_(own, name)
-                                               : base::Result<void>(base::fail("no such driver"));
-        given = given ? given : write_(root_ + bus + "/drivers_probe", name);
+        return write_(root_ + bus + "/drivers_probe", name);
+    }
+    if (!record->driver.empty()) {
+        const auto offered = offer(function, *record);
+        if (host_link_name(path + "/driver").empty()) {
+            return base::fail(
+                "its driver {} does not take {} back: {}; `dmesg` may say why, and then `cupule "
+                "passthrough unbind {}` tries again",
+                record->driver, name,
+                offered ? "its probe refused the device" : offered.error().message, name);
+        }
     }
     forget(function.address);
+    return {};
+}
+
+base::Result<void> DriverBinding::offer(const HostFunction& function,
+                                        const BindingRecord& record) const {
+    const std::string own = fmt::format("{}{}/drivers/{}/bind", root_, bus, record.driver);
+    auto given = access(own.c_str(), F_OK) == 0
+                     ? write_(own, function.address.text())
+                     : base::Result<void>(base::fail("there is no such driver: load its module"));
+    if (!given) {
+        // What became of that shows in who has it.
+        static_cast<void>(write_(root_ + bus + "/drivers_probe", function.address.text()));
+    }
     return given;
 }
 

@@ -44,7 +44,8 @@ class DriverBinding {
     base::Result<void> bind(const HostFunction& function,
                             BindingTime time = BindingTime::until_unbound) const;
     /// Takes it from vfio-pci and gives it to the driver it had, or to none if it had none; where
-    /// that is not known, to the one that wants it.
+    /// that is not known, to the one that wants it. Where the driver does not take it, the error
+    /// names it, and what the function had stays known: `unbind` can be tried again.
     base::Result<void> unbind(const HostFunction& function) const;
 
     /// Of a function that `bind` took and nobody gave back. Where another driver has it, it was
@@ -57,9 +58,14 @@ class DriverBinding {
     std::string device_path(const HostAddress& address) const;
     std::string record_path(const HostAddress& address) const;
     std::optional<BindingRecord> read_record(const HostFunction& function) const;
-    base::Result<void> write_record(const HostFunction& function, BindingTime time) const;
+    base::Result<void> write_record(const HostFunction& function,
+                                    const BindingRecord& record) const;
+    /// What the function has now, or had before somebody took it who could not give it back.
+    BindingRecord state_before(const HostFunction& function, BindingTime time) const;
     base::Result<void> give_back(const HostFunction& function, bool bound,
                                  const std::optional<BindingRecord>& record) const;
+    /// To the driver that it had, else to any that wants it. The error is the first one's.
+    base::Result<void> offer(const HostFunction& function, const BindingRecord& record) const;
 
     const std::string root_;
     const Writer write_;

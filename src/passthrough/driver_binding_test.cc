@@ -90,6 +90,62 @@ TEST_F(DriverBindingTest, WhereVfioRefusesTheOldDriverHasItAgain) {
     EXPECT_FALSE(binding_.record(function()));
 }
 
+TEST_F(DriverBindingTest, ADriverThatRefusesItsDeviceIsNamedAndCanHaveItLater) {
+    ASSERT_TRUE(binding_.bind(function()));
+    host_.refusing = "e1000e";
+    const auto unbound = binding_.unbind(function());
+    ASSERT_FALSE(unbound);
+    EXPECT_NE(unbound.error().message.find("its driver e1000e does not take 0000:00:02.0 back"),
+              std::string::npos)
+        << unbound.error().message;
+    EXPECT_NE(unbound.error().message.find("`cupule passthrough unbind 0000:00:02.0`"),
+              std::string::npos);
+    EXPECT_EQ(driver(), "");
+    ASSERT_TRUE(binding_.record(function())) << "list still tells whose it is";
+    EXPECT_FALSE(binding_.unbind(function())) << "as long as its driver refuses";
+    host_.refusing.clear();
+    ASSERT_TRUE(binding_.unbind(function()));
+    EXPECT_EQ(driver(), "e1000e");
+    EXPECT_FALSE(binding_.record(function()));
+}
+
+TEST_F(DriverBindingTest, ADeviceThatWasNotTakenBackKeepsItsDriverThroughTheNextBinding) {
+    ASSERT_TRUE(binding_.bind(function()));
+    host_.refusing = "e1000e";
+    ASSERT_FALSE(binding_.unbind(function()));
+    host_.refusing.clear();
+    ASSERT_TRUE(binding_.bind(function(), BindingTime::until_run_ends));
+    EXPECT_EQ(driver(), "vfio-pci");
+    ASSERT_TRUE(binding_.record(function()));
+    EXPECT_EQ(binding_.record(function())->driver, "e1000e");
+    EXPECT_EQ(binding_.record(function())->time, BindingTime::until_run_ends);
+    ASSERT_TRUE(binding_.unbind(function()));
+    EXPECT_EQ(driver(), "e1000e");
+}
+
+TEST_F(DriverBindingTest, AnotherDriverThatTakesTheDeviceHasIt) {
+    ASSERT_TRUE(binding_.bind(function()));
+    host_.refusing = "e1000e";
+    host_.natural = "another";
+    ASSERT_TRUE(binding_.unbind(function()));
+    EXPECT_EQ(driver(), "another");
+    EXPECT_FALSE(binding_.record(function()));
+}
+
+TEST_F(DriverBindingTest, WhereNobodyTakesItBothRefusalsAreTold) {
+    const DriverBinding binding(
+        host_.root(), [this](const std::string& path, const std::string& text) {
+            host_.refusing = path.ends_with("/bind") ? "e1000e" : "vfio-pci";
+            return host_.kernel(path, text);
+        });
+    const auto bound = binding.bind(function());
+    ASSERT_FALSE(bound);
+    EXPECT_NE(bound.error().message.find("vfio-pci does not take 0000:00:02.0"), std::string::npos);
+    EXPECT_NE(bound.error().message.find("e1000e does not take 0000:00:02.0 back"),
+              std::string::npos);
+    EXPECT_TRUE(binding.record(function()));
+}
+
 TEST_F(DriverBindingTest, NamesWhatIsMissing) {
     const auto unbound = binding_.unbind(function());
     ASSERT_FALSE(unbound);

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -109,7 +110,11 @@ class FakeHost {
         } else if (file == "unbind") {
             EXPECT_EQ(::unlink((root_ + directory).c_str()), 0);
         } else if (file == "bind") {
-            attach(text, std::string(base::after_last(directory, '/')));
+            const std::string driver(base::after_last(directory, '/'));
+            if (driver == refusing) {
+                return base::fail_errno(ENODEV, "'{}' does not take '{}'", path, text);
+            }
+            attach(text, driver);
         } else if (file == "drivers_probe") {
             std::string wanted = read(device(text) + "/driver_override");
             wanted = wanted.starts_with("(null)") ? natural : wanted;
