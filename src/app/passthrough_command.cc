@@ -10,8 +10,8 @@
 #include "passthrough/driver_binding.h"
 #include "passthrough/driver_keeper.h"
 #include "passthrough/host_checks.h"
+#include "passthrough/host_list.h"
 #include "passthrough/host_topology.h"
-#include "passthrough/time_measurement.h"
 
 namespace cupule::app {
 namespace {
@@ -24,56 +24,6 @@ constexpr std::string_view usage = "it takes `list`, `bind DEVICE...` or `unbind
 int complain(const CommandContext& context, std::string_view message) {
     context.complain(fmt::format("cupule: passthrough: {}\n", message));
     return exit_failure;
-}
-
-std::string interrupts_text(const HostFunction& function) {
-    const bool has_messages = function.has_msix || function.has_msi;
-    std::string text = function.has_msix ? "MSI-X" : function.has_msi ? "MSI" : "";
-    if (function.interrupt_pin != 0 && (function.gsi || !has_messages)) {
-        text += has_messages ? " or " : "";
-        text += function.gsi ? fmt::format("INTx GSI {}", *function.gsi)
-                             : fmt::format("INTx IRQ {}", function.irq);
-    }
-    return text.empty() ? "no interrupt" : text;
-}
-
-std::string time_text(const HostTopology& host, const HostFunction& function) {
-    const HostFunction* port = function.upstream ? host.find(*function.upstream) : nullptr;
-    const std::span<const std::uint8_t> above = port != nullptr
-                                                    ? std::span<const std::uint8_t>(port->config)
-                                                    : std::span<const std::uint8_t>();
-    return passthrough::check_time_measurement(function.config, above) ? ", PTM" : "";
-}
-
-std::string line_of(const HostTopology& host, const HostFunction& function) {
-    std::string text =
-        fmt::format("{} {:04x}:{:04x} class {:06x} driver {} {} {}{}\n", function.address.text(),
-                    function.vendor, function.device, function.class_code,
-                    function.driver.empty() ? "none" : function.driver,
-                    function.iommu_group ? fmt::format("group {}", *function.iommu_group)
-                                         : std::string("no group"),
-                    interrupts_text(function), time_text(host, function));
-    if (function.physical) {
-        text += fmt::format("    a virtual function of {}\n", function.physical->text());
-    }
-    if (const auto record = passthrough::DriverBinding().record(function)) {
-        text += fmt::format("    taken from {}; `cupule passthrough unbind {}` gives it back\n",
-                            record->driver.empty() ? "nobody" : record->driver,
-                            function.address.text());
-    }
-    for (const std::string& obstacle : passthrough::find_obstacles(host, function)) {
-        text += fmt::format("    not as it is: {}\n", obstacle);
-    }
-    return text;
-}
-
-int list(const HostTopology& host, const CommandContext& context) {
-    for (const HostFunction& function : host.functions()) {
-        if (!function.is_bridge()) {
-            context.print(line_of(host, function));
-        }
-    }
-    return exit_ok;
 }
 
 int change_all(const HostTopology& host, bool bind, std::span<const std::string_view> devices,
@@ -136,7 +86,8 @@ int passthrough_command(std::span<const std::string_view> words, const CommandCo
         return complain(context, host.error().message);
     }
     if (lists) {
-        return list(*host, context);
+        context.print(passthrough::list_functions(*host, passthrough::DriverBinding()));
+        return exit_ok;
     }
     return change_all(*host, what == "bind", devices, context);
 }
