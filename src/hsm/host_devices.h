@@ -23,10 +23,10 @@ struct RamPiece {
 class HostDevices {
   public:
     virtual ~HostDevices() = default;
-    /// Gives the function to the VM, whose devices then reach `ram` and nothing else. The error's
-    /// code is the client's; none: ENODEV.
+    /// Gives the function to the VM, whose devices then reach `ram` and nothing else. `intx`: the
+    /// client wants its INTx, if it has one. The error's code is the client's; none: ENODEV.
     virtual base::Result<std::unique_ptr<passthrough::HostDevice>> open(
-        io::PciAddress address, std::span<const RamPiece> ram) = 0;
+        io::PciAddress address, std::span<const RamPiece> ram, bool intx) = 0;
     /// After the device of `address` was destroyed: the host has it back. Behind the last one the
     /// RAM is free again.
     virtual void given_back(io::PciAddress address) = 0;

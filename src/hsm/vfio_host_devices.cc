@@ -24,18 +24,26 @@ VfioHostDevices::~VfioHostDevices() {
 }
 
 base::Result<std::unique_ptr<passthrough::HostDevice>> VfioHostDevices::open(
-    io::PciAddress address, std::span<const RamPiece> ram) {
+    io::PciAddress address, std::span<const RamPiece> ram, bool intx) {
     const passthrough::HostAddress place = host_address(address);
     CUPULE_TRY_ASSIGN(const auto host, passthrough::HostTopology::read());
-    const passthrough::SlotText slot{.address = place};
-    CUPULE_TRY(passthrough::check_host_functions(host, {&slot}));
+    const passthrough::SlotText slot{.address = place, .keep_gsi = intx};
+    std::vector<passthrough::SlotText> others = open_slots();
+    std::vector<const passthrough::SlotText*> slots{&slot};
+    for (const passthrough::SlotText& other : others) {
+        slots.push_back(&other);
+    }
+    CUPULE_TRY(passthrough::check_host_functions(host, slots));
     const passthrough::HostFunction& function = *host.find(place);
     const bool borrowed = passthrough::must_bind(function, slot);
     if (borrowed) {
         CUPULE_TRY(binding_.bind(function, passthrough::BindingTime::until_run_ends));
     }
     const auto record = binding_.record(function);
-    open_[place] = borrowed || (record && record->time == passthrough::BindingTime::until_run_ends);
+    open_[place] = {
+        .borrowed =
+            borrowed || (record && record->time == passthrough::BindingTime::until_run_ends),
+        .intx = intx};
     const auto fail =
         [&](base::Error error) -> base::Result<std::unique_ptr<passthrough::HostDevice>> {
         given_back(address);
@@ -52,7 +60,22 @@ base::Result<std::unique_ptr<passthrough::HostDevice>> VfioHostDevices::open(
     if (!device) {
         return fail(std::move(device.error()));
     }
+    const auto now = passthrough::HostTopology::read();
+    if (auto checked = now ? passthrough::check_routed_interrupt(*now, slot, slots)
+                           : base::Result<void>(std::unexpected(now.error()));
+        !checked) {
+        *device = nullptr;
+        return fail(std::move(checked.error()));
+    }
     return std::move(*device);
+}
+
+std::vector<passthrough::SlotText> VfioHostDevices::open_slots() const {
+    std::vector<passthrough::SlotText> slots;
+    for (const auto& [address, open] : open_) {
+        slots.push_back({.address = address, .keep_gsi = open.intx});
+    }
+    return slots;
 }
 
 base::Result<void> VfioHostDevices::admit(const passthrough::VfioPlace& place) {
@@ -84,7 +107,7 @@ void VfioHostDevices::given_back(io::PciAddress address) {
     if (found == open_.end()) {
         return;
     }
-    const bool borrowed = found->second;
+    const bool borrowed = found->second.borrowed;
     open_.erase(found);
     if (open_.empty()) {
         close_domain();

@@ -8,6 +8,7 @@
 #include "hypervisor/vm.h"
 #include "passthrough/driver_binding.h"
 #include "passthrough/host_topology.h"
+#include "passthrough/slot_options.h"
 #include "passthrough/vfio_container.h"
 
 namespace cupule::hsm {
@@ -20,8 +21,9 @@ class VfioHostDevices : public HostDevices {
     explicit VfioHostDevices(hypervisor::Vm& vm) : listener_(vm) {}
     ~VfioHostDevices() override;
 
-    base::Result<std::unique_ptr<passthrough::HostDevice>> open(
-        io::PciAddress address, std::span<const RamPiece> ram) override;
+    base::Result<std::unique_ptr<passthrough::HostDevice>> open(io::PciAddress address,
+                                                                std::span<const RamPiece> ram,
+                                                                bool intx) override;
     void given_back(io::PciAddress address) override;
     base::Result<void> add_ram(const RamPiece& piece) override;
 
@@ -34,8 +36,15 @@ class VfioHostDevices : public HostDevices {
     const passthrough::DriverBinding binding_{};
     std::unique_ptr<passthrough::VfioContainer> container_;
     bool ram_mapped_ = false;
-    /// What is open, and whether vfio-pci has it for that only.
-    std::map<passthrough::HostAddress, bool> open_;
+    struct Open {
+        /// vfio-pci has it for this VM only.
+        bool borrowed = false;
+        bool intx = false;
+    };
+    /// What is open, as slots of one guest.
+    std::vector<passthrough::SlotText> open_slots() const;
+
+    std::map<passthrough::HostAddress, Open> open_;
 };
 
 }  // namespace cupule::hsm

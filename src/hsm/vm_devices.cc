@@ -115,8 +115,8 @@ VmDevices::Passed* VmDevices::find_passed(std::uint16_t virtual_bdf, std::uint16
 
 base::Result<std::unique_ptr<VmDevices::Passed>> VmDevices::open(const acrn_pcidev& device,
                                                                  event::Monitor& monitor) {
-    CUPULE_TRY_ASSIGN(auto host,
-                      host_->open(io::PciAddress::from_routing_id(device.phys_bdf), ram_));
+    CUPULE_TRY_ASSIGN(auto host, host_->open(io::PciAddress::from_routing_id(device.phys_bdf), ram_,
+                                             device.intr_pin != 0));
     auto passed = std::make_unique<Passed>(device.phys_bdf, *host_);
     const bool wants_intx =
         device.intr_pin != 0 && host->interrupts(passthrough::HostInterrupt::intx) != 0;

@@ -103,13 +103,18 @@ base::Result<void> PassthroughSlots::find_model(Slot& slot) {
     return {};
 }
 
-base::Result<void> PassthroughSlots::check_host() {
-    std::vector<const passthrough::SlotText*> wanted;
+std::vector<const passthrough::SlotText*> PassthroughSlots::host_slots() const {
+    std::vector<const passthrough::SlotText*> texts;
     for (const auto& slot : slots_) {
         if (slot->text.address) {
-            wanted.push_back(&slot->text);
+            texts.push_back(&slot->text);
         }
     }
+    return texts;
+}
+
+base::Result<void> PassthroughSlots::check_host() {
+    const std::vector<const passthrough::SlotText*> wanted = host_slots();
     if (wanted.empty()) {
         return {};
     }
@@ -125,6 +130,10 @@ base::Result<void> PassthroughSlots::check_host() {
             continue;
         }
         const passthrough::HostFunction& function = *host.find(*slot->text.address);
+        if (slot->text.gsi && !passthrough::uses_intx(function, slot->text)) {
+            base::log_warning("{}: irq={} says nothing: the device interrupts by messages",
+                              place_of(slot->place), *slot->text.gsi);
+        }
         slot->group = function.iommu_group;
         slot->config = function.config;
         if (const auto* port = function.upstream ? host.find(*function.upstream) : nullptr) {
@@ -151,6 +160,7 @@ base::Result<void> PassthroughSlots::check_host_of_hypervisor() {
             base::log_warning("{}: d3hot_reset and unsafe_interrupts are VFIO's, not ACRN's",
                               place_of(slot->place));
         }
+        CUPULE_TRY(passthrough::check_shared_line(host, slot->text, host_slots()));
         slot->function = *function;
         slot->config = function->config;
         if (const auto* port = function->upstream ? host.find(*function->upstream) : nullptr) {
@@ -295,6 +305,8 @@ base::Result<std::unique_ptr<passthrough::HostDevice>> PassthroughSlots::open_ho
         // It is open now, so no other run has it.
         CUPULE_TRY(keep(*slot.text.address));
     }
+    CUPULE_TRY_ASSIGN(const auto host, passthrough::HostTopology::read(host_.root));
+    CUPULE_TRY(passthrough::check_routed_interrupt(host, slot.text, host_slots()));
     return device;
 }
 
@@ -342,10 +354,9 @@ base::Result<void> PassthroughSlots::add(Slot& slot, pci::Bus& root) {
         ++last_port_number_);
     CUPULE_TRY(root.add(place.slot, place.function, slot.port->port().bridge(), port_monitor,
                         "root port"));
-    CUPULE_TRY(
-        slot.port->port().add(0, slot.device->function(), *slot.monitor,
-                              fmt::format("{} behind {:02x}.{}", place.device, place.slot,
-                                          place.function)));
+    CUPULE_TRY(slot.port->port().add(
+        0, slot.device->function(), *slot.monitor,
+        fmt::format("{} behind {:02x}.{}", place.device, place.slot, place.function)));
     context_.parts.add(name + " root port", *slot.port, port_monitor);
     context_.parts.add(name, *slot.device, *slot.monitor);
     if (slot.function) {

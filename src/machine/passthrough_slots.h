@@ -17,6 +17,7 @@
 #include "passthrough/driver_keeper.h"
 #include "passthrough/iommufd_domain.h"
 #include "passthrough/passthrough_device.h"
+#include "passthrough/slot_options.h"
 #include "passthrough/time_measurement.h"
 #include "passthrough/vfio_domain.h"
 #include "pci/bus.h"
@@ -89,6 +90,8 @@ class PassthroughSlots {
     bool has_iommufd() const;
     passthrough::VfioPlace vfio_place(const Slot& slot) const;
     static base::Result<void> find_model(Slot& slot);
+    /// Of the slots with a function of the host.
+    std::vector<const passthrough::SlotText*> host_slots() const;
     base::Result<void> check_host();
     base::Result<void> check_host_of_hypervisor();
     base::Result<std::unique_ptr<passthrough::HostDevice>> open_host_of_hypervisor(

@@ -243,6 +243,14 @@ TEST_F(PassthroughSlotsTest, WhereTheHypervisorAssignsItIsToldOfPlacesAndLines) 
     EXPECT_EQ(vm_.log, "assign deassign assign deassign ");
 }
 
+TEST_F(PassthroughSlotsTest, WhereTheHypervisorAssignsALineIsSharedWithinOneGuestOnly) {
+    vm_.assigns = true;
+    host_.add({.name = "0000:00:05.0", .driver = "uhci", .group = 5, .irq = 33, .capability = 1});
+    EXPECT_TRUE(says({"00/02/0,keep_gsi,irq=20"}, "shares GSI 20 with 0000:00:05.0 (uhci)"));
+    EXPECT_EQ(complaint({"00/02/0,irq=20"}), "");
+    EXPECT_EQ(complaint({"00/02/0,keep_gsi,irq=20", "00/05/0"}), "");
+}
+
 TEST_F(PassthroughSlotsTest, WhereTheHypervisorAssignsTheDeviceMustBeThere) {
     vm_.assigns = true;
     EXPECT_TRUE(says({"00/17/7"}, "no PCI device 0000:00:17.7"));

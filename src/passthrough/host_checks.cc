@@ -8,10 +8,6 @@
 namespace cupule::passthrough {
 namespace {
 
-/// Interrupts below are those of the 8259s: what the firmware left in a register, and no line that
-/// is shared on the IOAPIC.
-constexpr unsigned first_pci_gsi = 16;
-
 /// Drivers with which a group still belongs to VFIO (Linux drivers/vfio: pci-stub and pcieport use
 /// no DMA).
 constexpr auto harmless_drivers =
@@ -30,16 +26,22 @@ std::string list(const std::vector<const HostFunction*>& functions) {
     return text;
 }
 
-/// The line a function interrupts with, where it has nothing else.
-std::optional<unsigned> shared_line(const HostFunction& function, std::optional<unsigned> said) {
-    if (!function.needs_intx()) {
-        return std::nullopt;
+/// Where a function's INTx comes in, as far as anybody knows.
+struct Line {
+    std::optional<unsigned> irq{};
+    std::optional<unsigned> gsi{};
+
+    std::string text() const {
+        return gsi ? fmt::format("GSI {}", *gsi) : fmt::format("IRQ {}", irq.value_or(0));
     }
-    if (said) {
-        return said;
-    }
-    const unsigned line = function.gsi.value_or(function.irq);
-    return line >= first_pci_gsi ? std::optional(line) : std::nullopt;
+};
+
+Line line_of(const HostFunction& function) {
+    return {.irq = function.irq, .gsi = function.gsi};
+}
+
+bool is_same(const Line& one, const Line& other) {
+    return (one.irq && one.irq == other.irq) || (one.gsi && one.gsi == other.gsi);
 }
 
 bool is_wanted(const std::vector<const SlotText*>& slots, const HostAddress& address) {
@@ -66,26 +68,40 @@ base::Result<void> check_group(const HostTopology& host, const HostFunction& fun
 }
 
 base::Result<void> check_line(const HostTopology& host, const HostFunction& function,
-                              std::optional<unsigned> said,
-                              const std::vector<const SlotText*>& slots) {
-    const auto line = shared_line(function, said);
-    if (!line) {
+                              const SlotText& slot, const std::vector<const SlotText*>& slots) {
+    if (!uses_intx(function, slot)) {
         return {};
     }
+    Line line = line_of(function);
+    line.gsi = slot.gsi ? slot.gsi : line.gsi;
     std::vector<const HostFunction*> sharers;
     for (const HostFunction& other : host.functions()) {
-        if (!other.is_bridge() && !is_wanted(slots, other.address) &&
-            shared_line(other, std::nullopt) == line) {
+        if (!other.is_bridge() && !is_wanted(slots, other.address) && other.needs_intx() &&
+            is_same(line, line_of(other))) {
             sharers.push_back(&other);
         }
     }
     if (sharers.empty()) {
         return {};
     }
+    const bool has_no_messages = function.needs_intx();
     return base::fail(
-        "{} has only INTx and shares GSI {} with {}: they go to the same guest together, or all "
-        "stay on the host",
-        function.address.text(), *line, list(sharers));
+        "{} {} and shares {} with {}: they go to the same guest together, or all stay on the "
+        "host{}",
+        function.address.text(),
+        has_no_messages ? "has only INTx" : "is to interrupt by INTx (keep_gsi)", line.text(),
+        list(sharers), has_no_messages ? "" : "; without keep_gsi it uses messages");
+}
+
+/// VFIO takes the interrupt where the host's kernel has routed it.
+base::Result<void> check_said_gsi(const HostFunction& function, const SlotText& slot) {
+    if (!slot.gsi || !function.gsi || slot.gsi == function.gsi || !uses_intx(function, slot)) {
+        return {};
+    }
+    return base::fail(
+        "{}: irq={}: the host's kernel has its INTx on GSI {}, and VFIO takes it from there; leave "
+        "irq= out",
+        function.address.text(), *slot.gsi, *function.gsi);
 }
 
 base::Result<void> check_function(const HostTopology& host, const SlotText& slot,
@@ -117,7 +133,7 @@ base::Result<void> check_function(const HostTopology& host, const SlotText& slot
     }
     CUPULE_TRY(check_virtual_functions(host, *function));
     CUPULE_TRY(check_group(host, *function, slots));
-    CUPULE_TRY(check_line(host, *function, slot.gsi, slots));
+    CUPULE_TRY(check_routed_interrupt(host, slot, slots));
     if (!host.remaps_interrupts() && !slot.unsafe_interrupts) {
         return base::fail(
             "{}: this host does not remap interrupts, so the guest could make the device forge any "
@@ -155,6 +171,24 @@ base::Result<void> check_host_functions(const HostTopology& host,
     return {};
 }
 
+bool uses_intx(const HostFunction& function, const SlotText& slot) {
+    return function.needs_intx() || (slot.keep_gsi && function.interrupt_pin != 0);
+}
+
+base::Result<void> check_shared_line(const HostTopology& host, const SlotText& slot,
+                                     const std::vector<const SlotText*>& slots) {
+    const HostFunction* const function = host.find(*slot.address);
+    return function != nullptr ? check_line(host, *function, slot, slots) : base::Result<void>{};
+}
+
+base::Result<void> check_routed_interrupt(const HostTopology& host, const SlotText& slot,
+                                          const std::vector<const SlotText*>& slots) {
+    if (const HostFunction* const function = host.find(*slot.address)) {
+        CUPULE_TRY(check_said_gsi(*function, slot));
+    }
+    return check_shared_line(host, slot, slots);
+}
+
 std::vector<std::string> find_obstacles(const HostTopology& host, const HostFunction& function) {
     std::vector<std::string> obstacles;
     const auto note = [&](const base::Result<void>& result) {
@@ -172,7 +206,7 @@ std::vector<std::string> find_obstacles(const HostTopology& host, const HostFunc
     }
     note(check_virtual_functions(host, function));
     const SlotText self{.address = function.address};
-    note(check_line(host, function, std::nullopt, {&self}));
+    note(check_line(host, function, self, {&self}));
     if (!host.remaps_interrupts()) {
         obstacles.emplace_back("interrupts are not remapped");
     }

@@ -15,8 +15,9 @@ std::string interrupts_text(const HostFunction& function) {
     std::string text = function.has_msix ? "MSI-X" : function.has_msi ? "MSI" : "";
     if (function.interrupt_pin != 0 && (function.gsi || !has_messages)) {
         text += has_messages ? " or " : "";
-        text += function.gsi ? fmt::format("INTx GSI {}", *function.gsi)
-                             : fmt::format("INTx IRQ {}", function.irq);
+        text += function.gsi   ? fmt::format("INTx GSI {}", *function.gsi)
+                : function.irq ? fmt::format("INTx IRQ {}", *function.irq)
+                               : std::string("INTx (line not known before a driver enables it)");
     }
     return text.empty() ? "no interrupt" : text;
 }

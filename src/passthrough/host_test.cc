@@ -166,7 +166,120 @@ TEST(HostChecks, DevicesWithIntxAloneShareALineOnlyWithinOneGuest) {
     EXPECT_NE(verdict(host, {"00/02/0"}).find("shares GSI 20 with 0000:00:03.0 (vfio-pci)"),
               std::string::npos);
     EXPECT_EQ(verdict(host, {"00/02/0", "00/03/0"}), "");
-    EXPECT_EQ(verdict(host, {"00/02/0,irq=21"}), "");
+}
+
+/// A host with a device on the line of others, which have nothing but INTx.
+class SharedLine : public ::testing::Test {
+  protected:
+    static constexpr const char* device = "0000:00:02.0";
+    void share(const testing::FakeFunction& function) {
+        host_.add(function);
+        host_.add({.name = "0000:00:03.0",
+                   .driver = "uhci",
+                   .group = 2,
+                   .irq = function.irq,
+                   .capability = power_id});
+    }
+    FakeHost host_;
+};
+
+TEST_F(SharedLine, ADeviceWithMessagesIsCheckedWhereItIsMadeToUseIntx) {
+    share({.name = device, .driver = "vfio-pci", .group = 1, .irq = 33, .capability = msix_id});
+    EXPECT_EQ(verdict(host_, {"00/02/0"}), "");
+    const std::string complaint = verdict(host_, {"00/02/0,keep_gsi"});
+    EXPECT_NE(complaint.find("is to interrupt by INTx (keep_gsi) and shares GSI 20 with "
+                             "0000:00:03.0 (uhci)"),
+              std::string::npos)
+        << complaint;
+    EXPECT_NE(complaint.find("without keep_gsi it uses messages"), std::string::npos);
+}
+
+TEST_F(SharedLine, AGsiThatTheKernelHasNotRoutedToIsRefusedByName) {
+    share({.name = device, .driver = "vfio-pci", .group = 1, .irq = 33, .capability = msix_id});
+    EXPECT_NE(verdict(host_, {"00/02/0,keep_gsi,irq=21"})
+                  .find("irq=21: the host's kernel has its INTx on GSI 20, and VFIO takes it from "
+                        "there"),
+              std::string::npos);
+    EXPECT_EQ(verdict(host_, {"00/02/0,irq=21"}), "") << "it interrupts by messages";
+    EXPECT_NE(verdict(host_, {"00/02/0,keep_gsi,irq=20"}).find("shares GSI 20"), std::string::npos);
+}
+
+TEST_F(SharedLine, WhatFirmwareLeftInAFunctionNobodyEnabledSaysNothing) {
+    share({.name = device,
+           .driver = "vfio-pci",
+           .group = 1,
+           .irq = 11,
+           .enabled = false,
+           .capability = power_id});
+    const HostTopology before = topology_of(host_);
+    EXPECT_EQ(before.find({.device = 2})->irq, std::nullopt);
+    EXPECT_EQ(before.find({.device = 3})->irq, 11U);
+    EXPECT_EQ(verdict(host_, {"00/02/0"}), "");
+    EXPECT_EQ(verdict(host_, {"00/02/0,irq=20"}), "") << "nobody is known to be there";
+}
+
+TEST_F(SharedLine, ALineIsCheckedOnceVfioHasTheDeviceOpen) {
+    host_.add({.name = device, .driver = "vfio-pci", .group = 1, .irq = 11, .enabled = false});
+    host_.add({.name = "0000:00:03.0", .driver = "uhci", .group = 2, .irq = 33});
+    EXPECT_EQ(verdict(host_, {"00/02/0"}), "");
+    EXPECT_NE(verdict(host_, {"00/02/0,irq=20"}).find("shares GSI 20"), std::string::npos)
+        << "the user knows it";
+    const std::string path = std::string("/sys/bus/pci/devices/") + device;
+    host_.write(path + "/irq", "33\n");
+    host_.write(path + "/enable", "1\n");
+    const SlotText slot{.address = HostAddress{.device = 2}};
+    const SlotText other{.address = HostAddress{.device = 3}};
+    const auto open = check_routed_interrupt(topology_of(host_), slot, {&slot});
+    ASSERT_FALSE(open);
+    EXPECT_NE(open.error().message.find("shares GSI 20 with 0000:00:03.0 (uhci)"),
+              std::string::npos);
+    EXPECT_TRUE(check_routed_interrupt(topology_of(host_), slot, {&slot, &other}));
+}
+
+TEST_F(SharedLine, OnAHostInPicModeTheIrqIsTheLine) {
+    share({.name = device, .driver = "vfio-pci", .group = 1, .irq = 11, .capability = power_id});
+    EXPECT_NE(verdict(host_, {"00/02/0"}).find("shares IRQ 11 with 0000:00:03.0"),
+              std::string::npos);
+}
+
+TEST(HostTopology, TheInputsOfSeveralIoapicsAreToldApart) {
+    FakeHost host;
+    host.write("/proc/interrupts",
+               " 9: 0 IO-APIC 9-fasteoi acpi\n 20: 0 IO-APIC 20-fasteoi uhci\n"
+               " 60: 0 IO-APIC 20-fasteoi uhci\n 61: 0 IO-APIC 5-edge gpio\n");
+    host.add({.name = "0000:00:02.0", .driver = "uhci", .irq = 20});
+    host.add({.name = "0000:00:03.0", .driver = "uhci", .irq = 60});
+    host.add({.name = "0000:00:04.0", .driver = "uhci", .irq = 61});
+    using Gsis = std::vector<std::optional<unsigned>>;
+    const auto gsis = [&] {
+        const HostTopology topology = topology_of(host);
+        Gsis all;
+        for (const HostFunction& function : topology.functions()) {
+            all.push_back(function.gsi);
+        }
+        return all;
+    };
+    EXPECT_EQ(gsis(), (Gsis{20, 20, 5})) << "with one, inputs are GSIs";
+    host.ioapics({0, 24});
+    EXPECT_EQ(gsis(), (Gsis{20, 44, std::nullopt})) << "5 may be one of each";
+    host.ioapics({0, 24, 32});
+    EXPECT_EQ(gsis(), (Gsis{20, std::nullopt, std::nullopt}));
+    host.write("/sys/firmware/acpi/tables/APIC", "");
+    EXPECT_EQ(gsis(), (Gsis{20, std::nullopt, std::nullopt})) << "an ordinary user cannot read it";
+}
+
+TEST_F(SharedLine, InputsOfTheSameNumberOnTwoIoapicsAreTwoLines) {
+    host_.ioapics({0, 24});
+    host_.write("/proc/interrupts",
+                " 20: 0 IR-IO-APIC 20-fasteoi uhci\n 60: 0 IR-IO-APIC 20-fasteoi uhci\n");
+    host_.add({.name = device, .driver = "vfio-pci", .group = 1, .irq = 60});
+    host_.add({.name = "0000:00:03.0", .driver = "uhci", .group = 2, .irq = 20});
+    EXPECT_EQ(verdict(host_, {"00/02/0"}), "");
+    host_.ioapics({0, 24, 32});
+    EXPECT_EQ(verdict(host_, {"00/02/0"}), "");
+    host_.add({.name = "0000:00:04.0", .driver = "uhci", .group = 3, .irq = 60});
+    EXPECT_NE(verdict(host_, {"00/02/0"}).find("shares IRQ 60 with 0000:00:04.0 (uhci): they"),
+              std::string::npos);
 }
 
 TEST(HostTopology, AVirtualFunctionHasItsIdsAndNoPin) {

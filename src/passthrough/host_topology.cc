@@ -15,6 +15,8 @@ namespace cupule::passthrough {
 namespace {
 
 constexpr unsigned capabilities_max = 48;
+/// Below are the inputs of the 8259s, the numbers that firmware leaves in a register.
+constexpr unsigned isa_interrupts = 16;
 
 std::uint32_t read_hex(const std::string& path) {
     return parse_host_number<std::uint32_t>(read_host_text(path), 16).value_or(0);
@@ -60,15 +62,61 @@ bool has_capability(const std::vector<std::uint8_t>& config, std::uint8_t id) {
 }
 
 struct InterruptTable {
-    /// IOAPIC inputs by Linux interrupt.
-    std::map<unsigned, unsigned> gsis{};
+    /// Inputs of an IOAPIC by Linux interrupt.
+    std::map<unsigned, unsigned> inputs{};
+    /// The first GSI of each IOAPIC; empty: not known.
+    std::vector<unsigned> ioapics{};
     bool remapped = false;
 };
 
+/// The Interrupt Controller Structures of type 1 (ACPI 6.5, 5.2.12.3).
+std::vector<unsigned> read_ioapics(const std::string& path) {
+    constexpr std::size_t first_structure = 44;
+    constexpr std::size_t ioapic_length = 12;
+    const std::string table = read_host_bytes(path);
+    const auto byte = [&](std::size_t at) { return static_cast<std::uint8_t>(table[at]); };
+    std::vector<unsigned> bases;
+    std::size_t at = first_structure;
+    while (at + 2 <= table.size() && byte(at + 1) >= 2 && at + byte(at + 1) <= table.size()) {
+        if (byte(at) == 1 && byte(at + 1) >= ioapic_length) {
+            bases.push_back(unsigned{byte(at + 8)} | unsigned{byte(at + 9)} << 8 |
+                            unsigned{byte(at + 10)} << 16 | unsigned{byte(at + 11)} << 24);
+        }
+        at += byte(at + 1);
+    }
+    return bases;
+}
+
+/// /proc/interrupts names the input but not the IOAPIC. Where there are several, the number of the
+/// interrupt tells them apart, if anything does: on the one with the ISA interrupts Linux takes the
+/// GSI's number from 16 on, on the others one above all GSIs (arch/x86/kernel/apic/io_apic.c,
+/// alloc_irq_from_domain).
+std::optional<unsigned> gsi_of(unsigned irq, const InterruptTable& table) {
+    const auto found = table.inputs.find(irq);
+    if (found == table.inputs.end()) {
+        return std::nullopt;
+    }
+    const unsigned input = found->second;
+    if (table.ioapics.size() == 1) {
+        return table.ioapics[0] + input;
+    }
+    if (irq == input) {
+        return input;
+    }
+    std::vector<unsigned> possible;
+    for (const unsigned base : table.ioapics) {
+        const unsigned gsi = base + input;
+        if (base < isa_interrupts ? gsi < isa_interrupts : gsi < irq) {
+            possible.push_back(gsi);
+        }
+    }
+    return possible.size() == 1 ? std::optional(possible[0]) : std::nullopt;
+}
+
 /// Lines like " 16:  1  0  IR-IO-APIC  16-fasteoi   ehci_hcd".
-InterruptTable read_interrupts(const std::string& path) {
-    InterruptTable table;
-    const std::string text = read_host_bytes(path);
+InterruptTable read_interrupts(const std::string& root) {
+    InterruptTable table{.ioapics = read_ioapics(root + "/sys/firmware/acpi/tables/APIC")};
+    const std::string text = read_host_bytes(root + "/proc/interrupts");
     for (std::string_view rest = text; !rest.empty();) {
         const std::string_view line = next_line(rest);
         const std::size_t colon = line.find(':');
@@ -79,17 +127,27 @@ InterruptTable read_interrupts(const std::string& path) {
         }
         const std::size_t number = line.find_first_not_of(' ');
         const auto irq = parse_host_number<unsigned>(line.substr(number, colon - number), 10);
-        const std::size_t input = line.find_first_not_of(' ', chip + 7);
-        if (!irq || input == std::string::npos) {
+        const std::size_t at = line.find_first_not_of(' ', chip + 7);
+        if (!irq || at == std::string::npos) {
             continue;
         }
-        const auto gsi =
-            parse_host_number<unsigned>(line.substr(input, line.find('-', input) - input), 10);
-        if (gsi) {
-            table.gsis[*irq] = *gsi;
+        const auto input =
+            parse_host_number<unsigned>(line.substr(at, line.find('-', at) - at), 10);
+        if (input) {
+            table.inputs[*irq] = *input;
         }
     }
     return table;
+}
+
+/// As HostFunction::irq. `enable` counts who has enabled the function; the number stays when they
+/// have left.
+std::optional<unsigned> read_irq(const std::string& path) {
+    const auto number = parse_host_number<unsigned>(read_host_text(path + "/irq"), 10).value_or(0);
+    const auto users =
+        parse_host_number<unsigned>(read_host_text(path + "/enable"), 10).value_or(0);
+    const bool routed = number >= isa_interrupts || (number != 0 && users != 0);
+    return routed ? std::optional(number) : std::nullopt;
 }
 
 HostFunction read_function(const std::string& directory, const HostAddress& address,
@@ -103,15 +161,13 @@ HostFunction read_function(const std::string& directory, const HostAddress& addr
     function.class_code = read_hex(path + "/class");
     function.driver = host_link_name(path + "/driver");
     function.iommu_group = parse_host_number<unsigned>(host_link_name(path + "/iommu_group"), 10);
-    function.irq = parse_host_number<unsigned>(read_host_text(path + "/irq"), 10).value_or(0);
+    function.irq = read_irq(path);
     function.upstream = upstream_of(path);
     function.physical = HostAddress::parse(host_link_name(path + "/physfn"));
     if (function.physical) {
         mend_virtual_function(function);
     }
-    if (const auto found = interrupts.gsis.find(function.irq); found != interrupts.gsis.end()) {
-        function.gsi = found->second;
-    }
+    function.gsi = function.irq ? gsi_of(*function.irq, interrupts) : std::nullopt;
     if (function.config.size() >= pci::config::header_end) {
         function.header_type = function.config[pci::config::header_type];
         function.interrupt_pin = function.config[pci::config::interrupt_pin];
@@ -163,7 +219,7 @@ base::Result<HostTopology> HostTopology::read(const std::string& root) {
     if (!listing) {
         return base::fail_errno(errno, "cannot list '{}': has this host PCI?", directory);
     }
-    const InterruptTable interrupts = read_interrupts(root + "/proc/interrupts");
+    const InterruptTable interrupts = read_interrupts(root);
     HostTopology topology;
     topology.remaps_interrupts_ = interrupts.remapped;
     while (const dirent* entry = readdir(listing.get())) {

@@ -34,9 +34,11 @@ struct HostFunction {
     /// Empty: none.
     std::string driver{};
     std::optional<unsigned> iommu_group{};
-    /// The Linux number of the INTx interrupt, 0: none that is known.
-    unsigned irq = 0;
-    /// The IOAPIC input behind that, where /proc/interrupts tells.
+    /// The Linux number of the INTx interrupt, the same for all functions on one line. Not known
+    /// until a driver has enabled the function for the first time: the host's kernel looks then
+    /// where the line leads, and before sysfs shows what firmware left for the 8259s.
+    std::optional<unsigned> irq{};
+    /// The GSI behind that, where /proc/interrupts and the host's MADT tell.
     std::optional<unsigned> gsi{};
     std::uint8_t interrupt_pin = 0;  // 1: INTA to 4: INTD; 0: no INTx
     bool has_msi = false;

@@ -24,7 +24,8 @@ struct SlotText {
     /// The host cannot remap interrupts, and the user knows what that means.
     bool unsafe_interrupts = false;
     std::optional<unsigned> msix_on_msi_bar{};
-    /// The physical GSI, where the host's own word is wrong.
+    /// The physical GSI of INTx. The hypervisor's word on ACRN; with VFIO, whose kernel has routed
+    /// it, what is compared with others where that kernel does not tell.
     std::optional<unsigned> gsi{};
     std::string rom_file{};
     std::string dsdt_file{};

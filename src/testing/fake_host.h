@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -23,6 +24,8 @@ struct FakeFunction {
     std::string driver{};
     std::optional<unsigned> group{};
     unsigned irq = 0;
+    /// Somebody has enabled it, so `irq` is more than what firmware left.
+    bool enabled = true;
     std::uint8_t capability = 0;  // the only one
     std::uint8_t header_type = 0;
     std::string bus = "pci0000:00";
@@ -40,7 +43,11 @@ class FakeHost {
               "/sys/bus/pci/drivers", "/sys/devices", "/sys/groups"}) {
             mkdir((root_ + part).c_str(), 0755);
         }
+        make_directory("/sys/firmware");
+        make_directory("/sys/firmware/acpi");
+        make_directory("/sys/firmware/acpi/tables");
         interrupts(true);
+        ioapics({0});
     }
     ~FakeHost() {
         std::error_code error;
@@ -58,6 +65,17 @@ class FakeHost {
                                       "   9-fasteoi   acpi\n 33:   5   " + chip +
                                       "  20-fasteoi   uhci\nNMI:  0  Non-maskable\n");
     }
+    /// A MADT with a local APIC, and IOAPICs whose first GSIs these are.
+    void ioapics(const std::vector<std::uint8_t>& bases) {
+        std::string table(44, '\0');
+        table += std::string("\0\x08\0\0\x01\0\0\0", 8);
+        for (const std::uint8_t base : bases) {
+            table += std::string("\x01\x0C\0\0\0\0\xC0\xFE", 8);
+            table += static_cast<char>(base);
+            table += std::string(3, '\0');
+        }
+        write("/sys/firmware/acpi/tables/APIC", table);
+    }
     void add(const FakeFunction& function) {
         const std::string bus = "/sys/devices/" + function.bus;
         make_directory(bus);
@@ -68,6 +86,7 @@ class FakeHost {
         write(path + "/device", "0x10d3\n");
         write(path + "/class", "0x020000\n");
         write(path + "/irq", std::to_string(function.irq) + "\n");
+        write(path + "/enable", function.enabled ? "1\n" : "0\n");
         write(path + "/driver_override", "(null)\n");
         std::string config(256, '\0');
         config[0x06] = 0x10;

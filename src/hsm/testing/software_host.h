@@ -26,8 +26,9 @@ class OneModel : public HostDevices {
         CUPULE_ASSERT(memory.has_value());
         memory_ = std::move(*memory);
     }
-    base::Result<std::unique_ptr<passthrough::HostDevice>> open(
-        io::PciAddress address, std::span<const RamPiece> ram) override {
+    base::Result<std::unique_ptr<passthrough::HostDevice>> open(io::PciAddress address,
+                                                                std::span<const RamPiece> ram,
+                                                                bool /*intx*/) override {
         if (address.routing_id() == 0) {
             return base::fail("nobody is there");
         }
