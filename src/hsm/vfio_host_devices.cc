@@ -56,7 +56,8 @@ base::Result<std::unique_ptr<passthrough::HostDevice>> VfioHostDevices::open(
     if (auto mapped = map_ram(ram); !mapped) {
         return fail(std::move(mapped.error()));
     }
-    auto device = passthrough::VfioDevice::open(*container_, at, passthrough::ResetChoice::best);
+    auto device = passthrough::VfioDevice::open(kernel_, *container_, at,
+                                                passthrough::ResetChoice::best_when_all_are_in);
     if (!device) {
         return fail(std::move(device.error()));
     }
@@ -80,7 +81,7 @@ std::vector<passthrough::SlotText> VfioHostDevices::open_slots() const {
 
 base::Result<void> VfioHostDevices::admit(const passthrough::VfioPlace& place) {
     if (!container_) {
-        CUPULE_TRY_ASSIGN(container_, passthrough::VfioContainer::create(listener_));
+        CUPULE_TRY_ASSIGN(container_, passthrough::VfioContainer::create(kernel_, listener_));
     }
     return container_->admit(place);
 }

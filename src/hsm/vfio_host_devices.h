@@ -32,6 +32,7 @@ class VfioHostDevices : public HostDevices {
     base::Result<void> map_ram(std::span<const RamPiece> ram);
     void close_domain();
 
+    passthrough::VfioKernel kernel_;
     passthrough::VmListener listener_;
     const passthrough::DriverBinding binding_{};
     std::unique_ptr<passthrough::VfioContainer> container_;

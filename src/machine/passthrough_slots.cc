@@ -261,7 +261,7 @@ base::Result<void> PassthroughSlots::make_domain() {
     if (has_iommufd()) {
         CUPULE_TRY_ASSIGN(domain_, passthrough::IommufdDomain::create(kernel_, listener_));
     } else {
-        CUPULE_TRY_ASSIGN(domain_, passthrough::VfioContainer::create(listener_));
+        CUPULE_TRY_ASSIGN(domain_, passthrough::VfioContainer::create(kernel_, listener_));
     }
     mapping_ = std::make_unique<passthrough::DomainMapping>(*domain_, context_.memory);
     return {};
@@ -299,8 +299,9 @@ base::Result<std::unique_ptr<passthrough::HostDevice>> PassthroughSlots::open_ho
         return open_host_of_hypervisor(slot);
     }
     CUPULE_ASSERT(domain_);
-    CUPULE_TRY_ASSIGN(auto device, passthrough::VfioDevice::open(*domain_, vfio_place(slot),
-                                                                 reset_choice(slot.text)));
+    CUPULE_TRY_ASSIGN(auto device,
+                      passthrough::VfioDevice::open(kernel_, *domain_, vfio_place(slot),
+                                                    reset_choice(slot.text)));
     if (slot.left_behind) {
         // It is open now, so no other run has it.
         CUPULE_TRY(keep(*slot.text.address));

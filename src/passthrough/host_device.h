@@ -77,11 +77,14 @@ class HostDevice {
     /// Ends what `enable` and `connect` made; nothing happens where the kind is not enabled.
     virtual void disable(HostInterrupt kind) = 0;
 
-    /// Whether `reset` does anything.
+    /// Whether `reset_function` does anything.
     virtual bool resettable() const = 0;
-    /// Back to the state in which it was opened, by the best way it has: function level reset,
-    /// power state, or the bus. Interrupts are disabled before.
+    /// With the whole guest, which does not run: back to the state in which it was opened, by the
+    /// best way it has: function level reset, power state, or the bus, with the guest's other
+    /// functions there, which are to be reset as well. Interrupts are disabled before.
     virtual base::Result<void> reset() = 0;
+    /// The same while the guest runs: this function alone, or nothing happens.
+    virtual base::Result<void> reset_function() { return reset(); }
 
     /// An eventfd for each loss that is signalled when it happens, -1: this host does not tell.
     virtual int loss_eventfd(HostLoss loss) const = 0;

@@ -6,17 +6,8 @@
 #include <utility>
 
 #include "passthrough/iommufd_uapi.h"
-#include "passthrough/vfio_ioctl.h"
 
 namespace cupule::passthrough {
-
-base::Result<base::FileDescriptor> VfioKernel::open(const std::string& path) {
-    return base::open_file(path, O_RDWR);
-}
-
-int VfioKernel::ioctl(int fd, unsigned long request, void* argument) {
-    return vfio_ioctl(fd, request, argument);
-}
 
 base::Result<std::unique_ptr<IommufdDomain>> IommufdDomain::create(VfioKernel& kernel,
                                                                    Listener& listener) {
@@ -106,6 +97,10 @@ void IommufdDomain::closing(const std::string& name) {
         listener_.descriptor_removed(found->second.get());
         devices_.erase(found);
     }
+}
+
+bool IommufdDomain::owns(const BusReset::Member& member) const {
+    return member.owner != uapi::device_not_owned;
 }
 
 base::Result<void> IommufdDomain::map(memory::GuestAddress base, std::uint64_t size,

@@ -9,17 +9,9 @@
 #include "base/file_descriptor.h"
 #include "event/mutex.h"
 #include "passthrough/vfio_domain.h"
+#include "passthrough/vfio_kernel.h"
 
 namespace cupule::passthrough {
-
-/// The system calls that VFIO's newer interface consists of; tests put a kernel of their own here.
-class VfioKernel {
-  public:
-    virtual ~VfioKernel() = default;
-    virtual base::Result<base::FileDescriptor> open(const std::string& path);
-    /// As ioctl(2): -1 and errno.
-    virtual int ioctl(int fd, unsigned long request, void* argument);
-};
 
 /// The IOMMU domain of one guest as an I/O address space of /dev/iommu, its devices as character
 /// devices of their own (Linux 6.6, Documentation/userspace-api/iommufd.rst and
@@ -35,6 +27,9 @@ class IommufdDomain : public VfioDomain {
     base::Result<base::FileDescriptor> open_device(const VfioPlace& place) override
         CUPULE_EXCLUDES(mutex_);
     void closing(const std::string& name) override CUPULE_EXCLUDES(mutex_);
+    bool owns(const BusReset::Member& member) const override;
+    /// The kernel knows whose the devices are.
+    std::vector<int> reset_proof(const BusReset& /*bus*/) const override { return {}; }
 
     base::Result<void> map(memory::GuestAddress base, std::uint64_t size, std::byte* host) override;
     base::Result<void> unmap(memory::GuestAddress base, std::uint64_t size) override;

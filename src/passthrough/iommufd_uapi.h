@@ -48,6 +48,10 @@ struct DeviceAttach {
 static_assert(sizeof(IoasAlloc) == 12 && sizeof(IoasMap) == 40 && sizeof(IoasUnmap) == 24);
 static_assert(sizeof(DeviceBind) == 16 && sizeof(DeviceAttach) == 12);
 
+/// In the place of a group's number (vfio_pci_dependent_device) for a device that is bound: neither
+/// bound to the same /dev/iommu nor in the group of one that is.
+constexpr std::uint32_t device_not_owned = 0xFFFF'FFFF;
+
 constexpr char iommufd_type = ';';
 constexpr unsigned long ioas_alloc = _IO(iommufd_type, 0x81);
 constexpr unsigned long ioas_map = _IO(iommufd_type, 0x85);

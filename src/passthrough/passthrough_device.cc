@@ -461,10 +461,10 @@ void PassthroughDevice::forward_command() {
                         static_cast<std::uint16_t>((host & ~guests) | forwarded_command_));
 }
 
-void PassthroughDevice::settle_host() {
+void PassthroughDevice::settle_host(base::Result<void> (HostDevice::*reset)()) {
     // INTx that waits for an end which the guest has forgotten of would wait for ever.
     relay_->disconnect();
-    if (const auto done = host_->reset(); !done) {
+    if (const auto done = (*host_.*reset)(); !done) {
         not_reset_.report("{}", done.error().message);
     }
     forward_command();
@@ -472,13 +472,13 @@ void PassthroughDevice::settle_host() {
 }
 
 void PassthroughDevice::function_level_reset() {
-    settle_host();
+    settle_host(&HostDevice::reset_function);
 }
 
 void PassthroughDevice::reset() {
     function_.reset();
     if (!function_.removed()) {
-        settle_host();
+        settle_host(&HostDevice::reset);
     }
 }
 

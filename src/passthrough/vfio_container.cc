@@ -1,16 +1,16 @@
 #include "passthrough/vfio_container.h"
 
-#include <fcntl.h>
 #include <linux/vfio.h>
 
+#include <cerrno>
+#include <set>
 #include <utility>
-
-#include "passthrough/vfio_ioctl.h"
 
 namespace cupule::passthrough {
 
-base::Result<std::unique_ptr<VfioContainer>> VfioContainer::create(Listener& listener) {
-    auto fd = base::open_file("/dev/vfio/vfio", O_RDWR);
+base::Result<std::unique_ptr<VfioContainer>> VfioContainer::create(VfioKernel& kernel,
+                                                                   Listener& listener) {
+    auto fd = kernel.open("/dev/vfio/vfio");
     if (!fd) {
         return std::unexpected(
             base::Error{.message = fd.error().message +
@@ -18,15 +18,15 @@ base::Result<std::unique_ptr<VfioContainer>> VfioContainer::create(Listener& lis
                                    "to use it",
                         .code = fd.error().code});
     }
-    const int version = vfio_ioctl(fd->get(), VFIO_GET_API_VERSION, 0);
+    const int version = kernel.ioctl_number(fd->get(), VFIO_GET_API_VERSION, 0);
     if (version != VFIO_API_VERSION ||
-        vfio_ioctl(fd->get(), VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU) != 1) {
+        kernel.ioctl_number(fd->get(), VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU) != 1) {
         return base::fail(
             "this host's VFIO (interface version {}) has no type 1 IOMMU: `modprobe "
             "vfio_iommu_type1`, and an IOMMU that is on (intel_iommu=on or amd_iommu=on)",
             version);
     }
-    return std::unique_ptr<VfioContainer>(new VfioContainer(listener, std::move(*fd)));
+    return std::unique_ptr<VfioContainer>(new VfioContainer(kernel, listener, std::move(*fd)));
 }
 
 VfioContainer::~VfioContainer() {
@@ -41,7 +41,7 @@ base::Result<void> VfioContainer::admit(const VfioPlace& place) {
 
 base::Result<void> VfioContainer::add_group(unsigned group) {
     const std::string path = fmt::format("/dev/vfio/{}", group);
-    auto fd = base::open_file(path, O_RDWR);
+    auto fd = kernel_.open(path);
     if (!fd) {
         const bool busy = fd.error().code == EBUSY;
         return std::unexpected(fd.error().in(
@@ -50,7 +50,7 @@ base::Result<void> VfioContainer::add_group(unsigned group) {
     }
     vfio_group_status status{};
     status.argsz = sizeof status;
-    if (vfio_ioctl(fd->get(), VFIO_GROUP_GET_STATUS, &status) < 0) {
+    if (kernel_.ioctl(fd->get(), VFIO_GROUP_GET_STATUS, &status) < 0) {
         return base::fail_errno(errno, "VFIO does not tell the status of IOMMU group {}", group);
     }
     if ((status.flags & VFIO_GROUP_FLAGS_VIABLE) == 0) {
@@ -59,11 +59,12 @@ base::Result<void> VfioContainer::add_group(unsigned group) {
             "shows them: bind all of them to vfio-pci or unbind them",
             group);
     }
-    const int container = fd_.get();
-    if (vfio_ioctl(fd->get(), VFIO_GROUP_SET_CONTAINER, &container) < 0) {
+    int container = fd_.get();
+    if (kernel_.ioctl(fd->get(), VFIO_GROUP_SET_CONTAINER, &container) < 0) {
         return base::fail_errno(errno, "VFIO does not take IOMMU group {} in", group);
     }
-    if (groups_.empty() && vfio_ioctl(fd_.get(), VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0) {
+    if (groups_.empty() &&
+        kernel_.ioctl_number(fd_.get(), VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0) {
         const int code = errno;
         if (code == EPERM) {
             return interrupts_not_remapped("vfio_iommu_type1");
@@ -80,12 +81,23 @@ base::Result<base::FileDescriptor> VfioContainer::open_device(const VfioPlace& p
     if (found == groups_.end()) {
         return base::fail("IOMMU group {} of {} is not in use", place.group, place.name);
     }
+    std::string name = place.name;
     base::FileDescriptor fd(
-        vfio_ioctl(found->second.get(), VFIO_GROUP_GET_DEVICE_FD, place.name.c_str()));
+        kernel_.ioctl(found->second.get(), VFIO_GROUP_GET_DEVICE_FD, name.data()));
     if (!fd) {
         return base::fail_errno(errno, "VFIO does not open {}", place.name);
     }
     return fd;
+}
+
+std::vector<int> VfioContainer::reset_proof(const BusReset& bus) const {
+    std::set<int> descriptors;
+    for (const BusReset::Member& member : bus.members) {
+        if (const auto found = groups_.find(member.owner); found != groups_.end()) {
+            descriptors.insert(found->second.get());
+        }
+    }
+    return {descriptors.begin(), descriptors.end()};
 }
 
 base::Result<void> VfioContainer::map(memory::GuestAddress base, std::uint64_t size,
@@ -96,7 +108,7 @@ base::Result<void> VfioContainer::map(memory::GuestAddress base, std::uint64_t s
     request.vaddr = reinterpret_cast<std::uint64_t>(host);
     request.iova = base.value;
     request.size = size;
-    if (vfio_ioctl(fd_.get(), VFIO_IOMMU_MAP_DMA, &request) == 0) {
+    if (kernel_.ioctl(fd_.get(), VFIO_IOMMU_MAP_DMA, &request) == 0) {
         return {};
     }
     const int code = errno;
@@ -115,7 +127,7 @@ base::Result<void> VfioContainer::unmap(memory::GuestAddress base, std::uint64_t
     request.argsz = sizeof request;
     request.iova = base.value;
     request.size = size;
-    if (vfio_ioctl(fd_.get(), VFIO_IOMMU_UNMAP_DMA, &request) < 0) {
+    if (kernel_.ioctl(fd_.get(), VFIO_IOMMU_UNMAP_DMA, &request) < 0) {
         return base::fail_errno(errno, "the IOMMU does not unmap guest memory at {:#x}",
                                 base.value);
     }

@@ -2,11 +2,9 @@
 
 #include <linux/vfio.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-#include <chrono>
+#include <cerrno>
 #include <cstring>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -14,7 +12,6 @@
 #include "base/log.h"
 #include "memory/page.h"
 #include "passthrough/config_image.h"
-#include "passthrough/vfio_ioctl.h"
 #include "pci/config_registers.h"
 
 namespace cupule::passthrough {
@@ -36,14 +33,14 @@ std::uint32_t index_of(HostInterrupt kind) {
 }
 
 /// What VFIO says of a region, with the capabilities behind it.
-base::Result<std::vector<std::byte>> region_info(int fd, unsigned index) {
+base::Result<std::vector<std::byte>> region_info(VfioKernel& kernel, int fd, unsigned index) {
     std::vector<std::byte> buffer(sizeof(vfio_region_info));
     for (;;) {
         vfio_region_info info{};
         info.argsz = static_cast<std::uint32_t>(buffer.size());
         info.index = index;
         std::memcpy(buffer.data(), &info, sizeof info);
-        if (vfio_ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, buffer.data()) < 0) {
+        if (kernel.ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, buffer.data()) < 0) {
             return base::fail_errno(errno, "VFIO does not tell of region {}", index);
         }
         std::memcpy(&info, buffer.data(), sizeof info);
@@ -94,11 +91,12 @@ std::vector<Area> mappable_areas(const std::vector<std::byte>& buffer) {
 
 }  // namespace
 
-base::Result<std::unique_ptr<VfioDevice>> VfioDevice::open(VfioDomain& domain,
+base::Result<std::unique_ptr<VfioDevice>> VfioDevice::open(VfioKernel& kernel, VfioDomain& domain,
                                                            const VfioPlace& place,
                                                            ResetChoice reset) {
     CUPULE_TRY_ASSIGN(base::FileDescriptor fd, domain.open_device(place));
-    std::unique_ptr<VfioDevice> device(new VfioDevice(domain, place.name, std::move(fd), reset));
+    std::unique_ptr<VfioDevice> device(
+        new VfioDevice(kernel, domain, place.name, std::move(fd), reset));
     if (auto read = device->read_layout(); !read) {
         return std::unexpected(read.error().in(device->name_));
     }
@@ -110,11 +108,11 @@ base::Result<std::unique_ptr<VfioDevice>> VfioDevice::open(VfioDomain& domain,
     }
     // Linux has reset what it can reset when it opened it (vfio_pci_core_enable), which takes the
     // 100 ms of a function level reset: not twice.
-    if (device->host_resets_ && reset == ResetChoice::best) {
+    if (device->host_resets_ && reset != ResetChoice::power_state_too) {
         device->settle_command();
-    } else if (auto done = device->reset(); !done) {
-        return std::unexpected(done.error().in(device->name_));
+        return device;
     }
+    CUPULE_TRY(device->reset());
     return device;
 }
 
@@ -126,9 +124,11 @@ VfioDevice::~VfioDevice() {
          {HostInterrupt::intx, HostInterrupt::msi, HostInterrupt::msix}) {
         disable(kind);
     }
-    // The host's next driver shall not find what the guest left, nor DMA that still runs.
-    if (auto done = reset(); !done) {
-        base::log_warning("{}: {}", name_, done.error().message);
+    // The host's next driver shall not find what the guest left, nor DMA that still runs. Functions
+    // that are reset with their bus Linux resets when the last of them is closed
+    // (vfio_pci_dev_set_try_reset).
+    if (auto done = reset_function(); !done) {
+        base::log_warning("{}", done.error().message);
     }
     release();
 }
@@ -136,14 +136,15 @@ VfioDevice::~VfioDevice() {
 base::Result<void> VfioDevice::read_layout() {
     vfio_device_info info{};
     info.argsz = sizeof info;
-    if (vfio_ioctl(fd_.get(), VFIO_DEVICE_GET_INFO, &info) < 0) {
+    if (kernel_.ioctl(fd_.get(), VFIO_DEVICE_GET_INFO, &info) < 0) {
         return base::fail_errno(errno, "VFIO does not tell of the device");
     }
     if ((info.flags & VFIO_DEVICE_FLAGS_PCI) == 0) {
         return base::fail("VFIO does not have it as a PCI device");
     }
     host_resets_ = (info.flags & VFIO_DEVICE_FLAGS_RESET) != 0;
-    CUPULE_TRY_ASSIGN(const auto config, region_info(fd_.get(), VFIO_PCI_CONFIG_REGION_INDEX));
+    CUPULE_TRY_ASSIGN(const auto config,
+                      region_info(kernel_, fd_.get(), VFIO_PCI_CONFIG_REGION_INDEX));
     const auto region = copy_out<vfio_region_info>(config, 0);
     config_ = {.offset = region.offset, .size = region.size};
     config_size_ = region.size >= pci::express_config_size ? pci::express_config_size
@@ -156,7 +157,7 @@ base::Result<void> VfioDevice::read_layout() {
 }
 
 base::Result<void> VfioDevice::read_bar_layout(unsigned bar) {
-    CUPULE_TRY_ASSIGN(const auto buffer, region_info(fd_.get(), bar));
+    CUPULE_TRY_ASSIGN(const auto buffer, region_info(kernel_, fd_.get(), bar));
     const auto info = copy_out<vfio_region_info>(buffer, 0);
     regions_[bar] = {.offset = info.offset, .size = info.size};
     HostBar& described = bars_[bar];
@@ -193,7 +194,7 @@ base::Result<void> VfioDevice::read_interrupts() {
         info.argsz = sizeof info;
         info.index = index;
         // Older kernels do not know the last two: they have none then.
-        if (vfio_ioctl(fd_.get(), VFIO_DEVICE_GET_IRQ_INFO, &info) == 0 &&
+        if (kernel_.ioctl(fd_.get(), VFIO_DEVICE_GET_IRQ_INFO, &info) == 0 &&
             (info.flags & VFIO_IRQ_INFO_EVENTFD) != 0) {
             interrupt_counts_[index] = info.count;
         }
@@ -224,7 +225,7 @@ std::uint64_t VfioDevice::read_region(const Region& region, std::uint64_t offset
                                       unsigned size) const {
     std::uint64_t value = 0;
     if (!fd_ || !base::contains(0, region.size, offset, size) ||
-        pread(fd_.get(), &value, size, static_cast<off_t>(region.offset + offset)) !=
+        kernel_.read(fd_.get(), &value, size, region.offset + offset) !=
             static_cast<ssize_t>(size)) {
         return base::ones(size);
     }
@@ -234,7 +235,7 @@ std::uint64_t VfioDevice::read_region(const Region& region, std::uint64_t offset
 void VfioDevice::write_region(const Region& region, std::uint64_t offset, unsigned size,
                               std::uint64_t value) const {
     if (fd_ && base::contains(0, region.size, offset, size) &&
-        pwrite(fd_.get(), &value, size, static_cast<off_t>(region.offset + offset)) !=
+        kernel_.write(fd_.get(), &value, size, region.offset + offset) !=
             static_cast<ssize_t>(size)) {
         base::log_debug("{}: the host refuses a write of {} bytes at {:#x}", name_, size, offset);
     }
@@ -274,7 +275,7 @@ base::Result<void> VfioDevice::set_eventfd(std::uint32_t index, std::uint32_t ac
     const std::int32_t descriptor = eventfd;
     std::memcpy(request.data(), &set, sizeof set);
     std::memcpy(request.data() + sizeof set, &descriptor, sizeof descriptor);
-    if (vfio_ioctl(fd_.get(), VFIO_DEVICE_SET_IRQS, request.data()) != 0) {
+    if (kernel_.ioctl(fd_.get(), VFIO_DEVICE_SET_IRQS, request.data()) != 0) {
         return base::fail_errno(errno, "VFIO does not connect interrupt {} of kind {}", vector,
                                 index);
     }
@@ -294,7 +295,7 @@ base::Result<void> VfioDevice::enable(HostInterrupt kind, unsigned vectors) {
         set.index = index_of(kind);
         set.count = wanted;
         std::memcpy(buffer.data(), &set, sizeof set);
-        const int result = vfio_ioctl(fd_.get(), VFIO_DEVICE_SET_IRQS, buffer.data());
+        const int result = kernel_.ioctl(fd_.get(), VFIO_DEVICE_SET_IRQS, buffer.data());
         if (result == 0) {
             return {};
         }
@@ -326,7 +327,7 @@ void VfioDevice::disable(HostInterrupt kind) {
     set.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER;
     set.index = index_of(kind);
     // Refused where the kind is not enabled, which is what is wanted.
-    vfio_ioctl(fd_.get(), VFIO_DEVICE_SET_IRQS, &set);
+    kernel_.ioctl(fd_.get(), VFIO_DEVICE_SET_IRQS, &set);
 }
 
 // Reset.
@@ -354,24 +355,69 @@ void VfioDevice::cycle_power_state() {
     const std::uint64_t control = read_config(at, 2) & ~std::uint64_t{3};
     // PCI Bus Power Management Interface 1.2, 5.6.1: 10 ms to and from D3hot.
     write_config(at, 2, control | 3);
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    kernel_.sleep(std::chrono::milliseconds(10));
     write_config(at, 2, control);
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    kernel_.sleep(std::chrono::milliseconds(10));
 }
 
 base::Result<void> VfioDevice::reset() {
-    if (reset_choice_ != ResetChoice::never) {
-        if (host_resets_ && vfio_ioctl(fd_.get(), VFIO_DEVICE_RESET, 0) < 0) {
-            return base::fail_errno(errno, "the host does not reset {}", name_);
-        }
-        if (!host_resets_) {
-            no_reset_.report("{}: the host has no way to reset this device alone", name_);
-        }
-        if (reset_choice_ == ResetChoice::power_state_too) {
-            cycle_power_state();
-        }
+    if (reset_choice_ != ResetChoice::never && !host_resets_) {
+        CUPULE_TRY(reset_with_bus());
+    }
+    return reset_function();
+}
+
+base::Result<void> VfioDevice::reset_function() {
+    if (resettable() && kernel_.ioctl_number(fd_.get(), VFIO_DEVICE_RESET, 0) < 0) {
+        return base::fail_errno(errno, "the host does not reset {}", name_);
+    }
+    if (reset_choice_ == ResetChoice::power_state_too) {
+        cycle_power_state();
     }
     settle_command();
+    return {};
+}
+
+base::Result<void> VfioDevice::reset_with_bus() {
+    BusResets& resets = domain_.bus_resets();
+    if (resets.take_done(address_)) {
+        return {};
+    }
+    const auto bus = read_bus_reset(kernel_, fd_.get());
+    if (!bus) {
+        no_reset_.report("{}: the host has no way to reset this device", name_);
+        return {};
+    }
+    std::string all;
+    std::string foreign;
+    for (const BusReset::Member& member : bus->members) {
+        if (member.address != address_) {
+            all += (all.empty() ? "" : ", ") + member.address.text();
+        }
+        if (!domain_.owns(member)) {
+            foreign += (foreign.empty() ? "" : ", ") + member.address.text();
+        }
+    }
+    if (!foreign.empty() && reset_choice_ == ResetChoice::best_when_all_are_in) {
+        base::log_warning("{}: it is reset when the guest has {} too", name_, foreign);
+        resets.postpone(address_);
+        return {};
+    }
+    if (!foreign.empty()) {
+        return base::fail(
+            "the host can reset {} only with its bus, and so with {}, which the guest has not: "
+            "pass them through together, or take what the last user left in it with the option "
+            "no_reset",
+            name_, foreign);
+    }
+    if (const auto done = reset_bus(kernel_, fd_.get(), domain_.reset_proof(*bus)); !done) {
+        return base::fail(
+            "the host does not reset the bus of {} ({}): {}; all of it has to be bound to vfio-pci "
+            "(`cupule passthrough bind`), or take what the last user left in it with the option "
+            "no_reset",
+            name_, all.empty() ? "nothing else is there" : "with " + all, done.error().message);
+    }
+    resets.note(address_, *bus);
     return {};
 }
 
@@ -382,6 +428,7 @@ void VfioDevice::release() {
         }
         bar.pieces.clear();
     }
+    domain_.bus_resets().forget(address_);
     domain_.closing(name_);
     fd_.close();
 }

@@ -10,13 +10,18 @@
 #include "base/log.h"
 #include "passthrough/host_device.h"
 #include "passthrough/vfio_domain.h"
+#include "passthrough/vfio_kernel.h"
 
 namespace cupule::passthrough {
 
 /// How a device is reset before it is given to a guest and after.
 enum class ResetChoice : std::uint8_t {
-    /// By the best way the host has.
+    /// By the best way the host has: of the function alone, else with its bus, all of which has to
+    /// be in the guest's domain.
     best,
+    /// The same for a guest that gets its functions one by one: where some of the bus are not in
+    /// its domain, it goes on without a reset, which the last of them brings to all.
+    best_when_all_are_in,
     /// Also through D3hot and back.
     power_state_too,
     never,
@@ -27,8 +32,9 @@ enum class ResetChoice : std::uint8_t {
 /// the device's.
 class VfioDevice : public HostDevice {
   public:
-    /// `place` was admitted to `domain`, which outlives the device. Resets it as `reset` says.
-    static base::Result<std::unique_ptr<VfioDevice>> open(VfioDomain& domain,
+    /// `place` was admitted to `domain`, which outlives the device, as does `kernel`. Resets it as
+    /// `reset` says; the error names functions that would have to come along.
+    static base::Result<std::unique_ptr<VfioDevice>> open(VfioKernel& kernel, VfioDomain& domain,
                                                           const VfioPlace& place,
                                                           ResetChoice reset);
     ~VfioDevice() override;
@@ -47,6 +53,7 @@ class VfioDevice : public HostDevice {
     void disable(HostInterrupt kind) override;
     bool resettable() const override;
     base::Result<void> reset() override;
+    base::Result<void> reset_function() override;
     int loss_eventfd(HostLoss loss) const override;
     void release() override;
 
@@ -56,8 +63,14 @@ class VfioDevice : public HostDevice {
         std::uint64_t size = 0;
     };
 
-    VfioDevice(VfioDomain& domain, std::string name, base::FileDescriptor fd, ResetChoice reset)
-        : domain_(domain), name_(std::move(name)), fd_(std::move(fd)), reset_choice_(reset) {}
+    VfioDevice(VfioKernel& kernel, VfioDomain& domain, std::string name, base::FileDescriptor fd,
+               ResetChoice reset)
+        : kernel_(kernel),
+          domain_(domain),
+          name_(std::move(name)),
+          address_(HostAddress::parse(name_).value_or(HostAddress{})),
+          fd_(std::move(fd)),
+          reset_choice_(reset) {}
 
     base::Result<void> read_layout();
     base::Result<void> read_bar_layout(unsigned bar);
@@ -66,14 +79,17 @@ class VfioDevice : public HostDevice {
     base::Result<void> set_eventfd(std::uint32_t index, std::uint32_t action, unsigned vector,
                                    int eventfd);
     base::Result<void> watch_losses();
+    base::Result<void> reset_with_bus();
     void cycle_power_state();
     void settle_command();
     std::uint64_t read_region(const Region& region, std::uint64_t offset, unsigned size) const;
     void write_region(const Region& region, std::uint64_t offset, unsigned size,
                       std::uint64_t value) const;
 
+    VfioKernel& kernel_;
     VfioDomain& domain_;
     const std::string name_;
+    const HostAddress address_;
     base::FileDescriptor fd_;
     const ResetChoice reset_choice_;
     bool host_resets_ = false;

@@ -2,10 +2,12 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file_descriptor.h"
 #include "hypervisor/vm.h"
+#include "passthrough/bus_reset.h"
 #include "passthrough/dma_domain.h"
 
 namespace cupule::passthrough {
@@ -46,6 +48,15 @@ class VfioDomain : public DmaDomain {
     /// The owner of that descriptor is about to close it, so that the host can have the device. Any
     /// thread.
     virtual void closing(const std::string& name) = 0;
+
+    /// Whether a function that a bus reset touches is in this domain, where nobody else has it.
+    virtual bool owns(const BusReset::Member& member) const = 0;
+    /// The descriptors that show the kernel that all of `bus` is.
+    virtual std::vector<int> reset_proof(const BusReset& bus) const = 0;
+    BusResets& bus_resets() { return bus_resets_; }
+
+  private:
+    BusResets bus_resets_;
 };
 
 /// A listener that passes it on to KVM.
