@@ -461,10 +461,10 @@ void PassthroughDevice::forward_command() {
                         static_cast<std::uint16_t>((host & ~guests) | forwarded_command_));
 }
 
-void PassthroughDevice::settle_host(base::Result<void> (HostDevice::*reset)()) {
+void PassthroughDevice::settle_host(base::Result<void> (HostDevice::*way)()) {
     // INTx that waits for an end which the guest has forgotten of would wait for ever.
     relay_->disconnect();
-    if (const auto done = (*host_.*reset)(); !done) {
+    if (const auto done = (*host_.*way)(); !done) {
         not_reset_.report("{}", done.error().message);
     }
     forward_command();

@@ -104,9 +104,9 @@ class PassthroughDevice : public snapshot::Device, private pci::FunctionEvents {
     base::Result<void> add_rom();
     void add_header_fields();
     base::Result<void> watch_losses();
-    /// Resets it by `reset`, with what the guest sees of it reset before: its interrupts are
+    /// Resets it by `way`, with what the guest sees of it reset before: its interrupts are
     /// connected afresh.
-    void settle_host(base::Result<void> (HostDevice::*reset)());
+    void settle_host(base::Result<void> (HostDevice::*way)());
     void leave();
     /// Before the guest lets it master the bus: all that its DMA may reach is there. False: it
     /// never will be, and the device is gone.
