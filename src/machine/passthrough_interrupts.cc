@@ -62,7 +62,7 @@ std::vector<hypervisor::InterruptMonitor::Count> count_vfio_interrupts(
 }
 
 base::Result<std::vector<hypervisor::InterruptMonitor::Count>> PassthroughInterrupts::counts() {
-    CUPULE_TRY_ASSIGN(const std::string text, read_whole("/proc/interrupts"));
+    CUPULE_TRY_ASSIGN(const std::string text, read_whole(listing_));
     return count_vfio_interrupts(text, slots_.host_functions());
 }
 

@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "hypervisor/interrupt_monitor.h"
@@ -14,8 +15,10 @@ namespace cupule::machine {
 /// delay holds the messages of all such functions; INTx is not delayed.
 class PassthroughInterrupts : public hypervisor::InterruptMonitor {
   public:
-    /// `slots` outlives it.
-    explicit PassthroughInterrupts(PassthroughSlots& slots) : slots_(slots) {}
+    /// `slots` outlives it. `listing`: the kernel's counters.
+    explicit PassthroughInterrupts(PassthroughSlots& slots,
+                                   std::string listing = "/proc/interrupts")
+        : slots_(slots), listing_(std::move(listing)) {}
 
     base::Result<std::vector<Count>> counts() override;
     base::Result<void> delay(std::uint32_t delay_ms) override;
@@ -23,6 +26,7 @@ class PassthroughInterrupts : public hypervisor::InterruptMonitor {
 
   private:
     PassthroughSlots& slots_;
+    const std::string listing_;
 };
 
 /// Of the lines of /proc/interrupts those that VFIO has for one of the functions ("0000:03:00.0"):

@@ -10,7 +10,11 @@
 #include "backend/stdio_channel.h"
 #include "hypervisor/fake/fake_vm.h"
 #include "machine/address_map.h"
+#include "machine/interrupt_storm.h"
 #include "machine/parts.h"
+#include "machine/passthrough_interrupts.h"
+#include "passthrough/software_models.h"
+#include "testing/config_range.h"
 #include "testing/fake_host.h"
 
 namespace cupule::machine {
@@ -57,6 +61,10 @@ class AssigningVm : public hypervisor::FakeVm, public hypervisor::DeviceAssigner
     std::string log;
     hypervisor::AssignedFunction assigned{};
     hypervisor::AssignedIntx connected{};
+};
+
+struct NoEvents : hypervisor::VmEvents {
+    void vm_stopped(hypervisor::VmStop, const std::string&) override {}
 };
 
 class PassthroughSlotsTest : public ::testing::Test {
@@ -109,6 +117,7 @@ class PassthroughSlotsTest : public ::testing::Test {
     FakeHost host_;
     std::unique_ptr<event::EventLoop> loop_;
     std::unique_ptr<memory::GuestMemory> memory_;
+    NoEvents events_;
     AssigningVm vm_{{.name = "slots", .vcpus = 1}};
     io::IoDispatcher dispatcher_{1};
     irq::InterruptRouter interrupts_{vm_};
@@ -254,6 +263,57 @@ TEST_F(PassthroughSlotsTest, WhereTheHypervisorAssignsALineIsSharedWithinOneGues
 TEST_F(PassthroughSlotsTest, WhereTheHypervisorAssignsTheDeviceMustBeThere) {
     vm_.assigns = true;
     EXPECT_TRUE(says({"00/17/7"}, "no PCI device 0000:00:17.7"));
+}
+
+TEST_F(PassthroughSlotsTest, AStormHoldsMessagesWhichComeOnceADelayUntilItIsOver) {
+    constexpr std::uint64_t bar = 0x8000'0000;
+    constexpr std::uint64_t vector = bar + 0x2000 + 16;
+    pci::Bus root({dispatcher_.ports(), dispatcher_.mmio()});
+    const auto made = create({"00/02/0,bind", "model:i225"});
+    ASSERT_TRUE(made) << made.error().message;
+    ASSERT_TRUE((*made)->add({.slot = 4, .device = "passthru", .options = {}}, root));
+    ASSERT_TRUE(vm_.start(dispatcher_, events_));
+    const pci::BusEntry& entry = *root.at(4, 0);
+    const auto write = [&](std::uint64_t offset, unsigned size, std::uint64_t value) {
+        testing::write_config(*entry.function, *entry.monitor, offset, size, value);
+    };
+    write(pci::config::bar0, 4, bar);
+    write(pci::config::command, 2, 0x6);
+    vm_.write_memory(vector, 4, 0xFEE0'0000);
+    vm_.write_memory(vector + 8, 4, 0x11);
+    vm_.write_memory(vector + 12, 4, 0);
+    write(0x72, 2, 0x8000);  // MSI-X on
+    const auto messages = [&](bool fires) {
+        if (fires) {
+            vm_.write_memory(bar + passthrough::SoftwareRegisters::interrupt, 4, 1);
+        }
+        vm_.deliver_event_interrupts();
+        loop_->run_once(0);
+        return vm_.take_messages().size();
+    };
+    const auto count = [&](int interrupts) {
+        host_.write("/proc/interrupts", " 27: " + std::to_string(interrupts) +
+                                            "  IR-PCI-MSIX-0000:00:02.0    0-edge      "
+                                            "vfio-msix[0](0000:00:02.0)\n");
+    };
+    PassthroughInterrupts monitor(**made, host_.root() + "/proc/interrupts");
+    InterruptStorm storm(monitor,
+                         {.threshold_per_s = 1000, .period_s = 1, .delay_ms = 2, .duration_ms = 4});
+    count(0);
+    storm.step();
+    count(1000);
+    storm.step();
+    EXPECT_EQ(messages(true), 1U) << "not more than the threshold";
+    count(2001);
+    storm.step();
+    EXPECT_EQ(storm.count(), 1U);
+    EXPECT_EQ(messages(true) + messages(true), 0U) << "held";
+    storm.step();
+    EXPECT_EQ(messages(false), 1U) << "two that were held are one";
+    EXPECT_EQ(messages(true), 0U) << "still held";
+    storm.step();
+    EXPECT_EQ(messages(false), 1U);
+    EXPECT_EQ(messages(true), 1U) << "over";
 }
 
 }  // namespace
