@@ -265,6 +265,32 @@ TEST_F(PassthroughSlotsTest, WhereTheHypervisorAssignsTheDeviceMustBeThere) {
     EXPECT_TRUE(says({"00/17/7"}, "no PCI device 0000:00:17.7"));
 }
 
+TEST_F(PassthroughSlotsTest, AnIntegratedEndpointHasPtmInItsPlaceWithoutAPort) {
+    constexpr std::uint64_t time_capability = 0x1F0;
+    vm_.assigns = true;
+    for (const bool integrated : {true, false}) {
+        std::vector<std::uint8_t> config = passthrough::make_i225_model(1, 5).config;
+        config[0xA2] |= integrated ? 0x90 : 0;  // PCI Express Base 3.1, 7.8.2: Device/Port Type
+        host_.write("/sys/devices/pci0000:00/0000:00:02.0/config", {config.begin(), config.end()});
+        pci::Bus root({dispatcher_.ports(), dispatcher_.mmio()});
+        const auto made = create({"00/02/0,enable_ptm"});
+        ASSERT_TRUE(made) << made.error().message;
+        const auto added = (*made)->add({.slot = 3, .device = "passthru", .options = {}}, root);
+        ASSERT_TRUE(added) << added.error().message;
+        EXPECT_TRUE(root.bridges().empty());
+        const pci::BusEntry* const entry = root.at(3, 0);
+        ASSERT_NE(entry, nullptr);
+        const auto read = [&](std::uint64_t offset) {
+            return testing::read_config(*entry->function, *entry->monitor, offset, 4);
+        };
+        EXPECT_EQ(read(0), 0x15F2'8086U);
+        EXPECT_EQ(read(time_capability), integrated ? 0x0001'001FU : 0U);
+        EXPECT_EQ(read(time_capability + 4), integrated ? 0x0000'0401U : 0U);
+        // P030 { Name (_ADR, 0x30000) } and nothing in it.
+        EXPECT_EQ((*made)->contributions()[0].aml.bytes().size(), 17U);
+    }
+}
+
 TEST_F(PassthroughSlotsTest, AStormHoldsMessagesWhichComeOnceADelayUntilItIsOver) {
     constexpr std::uint64_t bar = 0x8000'0000;
     constexpr std::uint64_t vector = bar + 0x2000 + 16;
