@@ -129,6 +129,7 @@ SoftwareModel make_i225_model(unsigned msi, unsigned msix) {
             .intx = 1,
             .msi = msi,
             .msix = msix,
+            .bar_size = 0x10'0000,
             .port_config = root_port_config()};
 }
 

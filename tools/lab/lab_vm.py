@@ -223,13 +223,15 @@ class Vm:
         command += usb_devices(options.usb, self.share)
         if options.tpm:
             command += self.tpm_arguments()
-        for spec in options.device:
-            command += ["-device", spec]
         command += self.share_arguments("host", "/", 0x1C, ",readonly=on,multidevs=remap")
         command += self.share_arguments("share", self.share, 0x1D)
         for index, path in enumerate(options.results):
             command += self.share_arguments(f"results{index}", path, 0x18 + index)
-        return command + self.monitor_arguments() + self.channel_arguments()
+        command += self.monitor_arguments() + self.channel_arguments()
+        # Behind the lab's own, which would otherwise go to a root bus that is among them (pxb-pcie).
+        for spec in options.device:
+            command += ["-device", spec]
+        return command
 
     def write_config(self, kernel):
         """What service_init and service_agent read as shell variables."""
