@@ -81,7 +81,7 @@ class UringBlockQueue : public BlockQueue {
         const unsigned index = free_.back();
         free_.pop_back();
         slots_[index] = {.request = request, .rest = std::move(slots_[index].rest)};
-        if (!is_io_aligned(request.segments, target_.alignment)) {
+        if (!is_io_aligned(request.segments, target_.alignment) || has_to_write(request)) {
             carry_out(index);
         } else if (read_at_once(slots_[index])) {
             done_.push_back(index);
@@ -185,6 +185,12 @@ class UringBlockQueue : public BlockQueue {
     BlockCompletion give_back(unsigned index) {
         free_.push_back(index);
         return {.token = slots_[index].request.token, .error = slots_[index].error};
+    }
+
+    /// Whether zeroes have to be written: the kernel said so before.
+    bool has_to_write(const BlockRequest& request) const {
+        return cannot_zero_ && request.operation == BlockOperation::write_zeroes &&
+               !request.may_unmap;
     }
 
     /// By the store's waiting calls, here and now.
@@ -294,6 +300,7 @@ class UringBlockQueue : public BlockQueue {
             return true;  // a hint: a host that cannot is no failure
         }
         if (result == -EOPNOTSUPP && !slot.flushing && operation == BlockOperation::write_zeroes) {
+            cannot_zero_ = cannot_zero_ || !slot.request.may_unmap;
             slot.error = execute(store_, slot.request);
             return true;
         }
@@ -343,6 +350,8 @@ class UringBlockQueue : public BlockQueue {
     io_uring ring_{};
     bool open_ = false;
     bool refused_ = false;
+    /// The file system has no ZERO_RANGE.
+    bool cannot_zero_ = false;
     base::FileDescriptor bell_{};
     CachedReads cached_reads_;
     std::vector<Slot> slots_;

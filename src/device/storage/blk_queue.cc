@@ -98,6 +98,7 @@ base::Result<void> BlkQueue::start_here(virtio::RunningQueue queue, virtio::Devi
     running_ = std::move(queue);
     events_ = &events;
     held_.reset();
+    stopping_ = false;
     asleep_ = true;
     asleep_since_ns_ = 0;
     broken_told_ = false;
@@ -110,12 +111,14 @@ std::optional<virtio::RunningQueue> BlkQueue::stop_here() {
     kick_watch_.reset();
     done_watch_.reset();
     limit_timer_.reset();
+    stopping_ = true;
     if (const auto held = std::exchange(held_, std::nullopt)) {
         submit_step(*held);
     }
     while (free_.size() != slots_.size()) {
+        begin_turn();
         store_queue_->kick();
-        if (!finish_ended()) {
+        if (!finish_ended() && free_.size() != slots_.size()) {
             store_queue_->wait();
         }
     }
@@ -169,8 +172,9 @@ bool BlkQueue::sleep() {
         events_->queue_broken(running_->index, queue.fault());
     }
     // With no slot free or a request held back, the next completion or the timer looks at the ring.
-    bool more = store_queue_ && store_queue_->arm();
-    if (!queue.broken() && !held_ && !free_.empty()) {
+    bool more = !waiting_.empty();
+    more |= store_queue_ && store_queue_->arm();
+    if (!queue.broken() && may_take()) {
         more |= queue.enable_notifications();
     }
     if (more) {
@@ -201,8 +205,23 @@ std::uint64_t BlkQueue::charge(const Slot& slot) {
     return moves ? slot.bytes : 0;
 }
 
+bool BlkQueue::may_take() const {
+    return !held_ && !free_.empty() && taken_bytes_ < taken_bytes_max;
+}
+
+/// What waits for another turn has it, as far as that goes.
+void BlkQueue::begin_turn() {
+    look_bytes_ = 0;
+    if (!waiting_.empty()) {
+        for (const std::uint32_t index : std::exchange(waiting_, {})) {
+            go_on(index);
+        }
+    }
+}
+
 /// Takes, starts, finishes. Whether there was anything to do.
 bool BlkQueue::pass() {
+    begin_turn();
     if (held_) {
         submit_held();
     }
@@ -248,7 +267,7 @@ bool BlkQueue::finish_ended() {
 }
 
 bool BlkQueue::take_one() {
-    if (held_ || free_.empty()) {
+    if (!may_take() || look_bytes_ >= look_bytes_max) {
         return false;
     }
     virtio::Chain chain = running_->queue.pop();
@@ -267,15 +286,19 @@ bool BlkQueue::take_one() {
     slot.room = chain.writable_bytes() - 1;
     slot.chain = std::move(chain);
     slot.bytes = 0;
+    slot.weight = 0;
     slot.may_unmap = false;
     slot.next_range = 0;
     slot.ranges.clear();
-    slot.segment_count = 0;
     slot.began_ns = look_ns_;
     if (const Verdict verdict = begin(slot)) {
         finish(index, *verdict);
         return true;
     }
+    for (const Range& range : slot.ranges) {
+        slot.weight += weight(slot, range);
+    }
+    taken_bytes_ += slot.weight;
     const std::uint64_t delay_ns =
         disk_.limiter != nullptr ? disk_.limiter->admit(charge(slot)) : 0;
     if (delay_ns == 0) {
@@ -291,16 +314,17 @@ bool BlkQueue::take_one() {
 // Requests.
 
 void BlkQueue::submit_step(std::uint32_t index) {
-    Slot& slot = slots_[index];
+    const Slot& slot = slots_[index];
     const Range& range = slot.ranges[slot.next_range];
-    const bool taken =
-        store_queue_->submit({.operation = slot.operation,
-                              .durable = !disk_.write_back,
-                              .may_unmap = slot.may_unmap,
-                              .at = range.at,
-                              .bytes = range.bytes,
-                              .segments = std::span(slot.segments).first(slot.segment_count),
-                              .token = index});
+    look_bytes_ += weight(slot, range);
+    const bool taken = store_queue_->submit(
+        {.operation = slot.operation,
+         .durable = !disk_.write_back,
+         .may_unmap = slot.may_unmap,
+         .at = range.at,
+         .bytes = range.bytes,
+         .segments = std::span(slot.segments).subspan(range.first_segment, range.segment_count),
+         .token = index});
     CUPULE_ASSERT(taken);  // it is as deep as there are slots
 }
 
@@ -313,10 +337,21 @@ void BlkQueue::step_ended(std::uint32_t index, int error) {
         return;
     }
     if (++slot.next_range < slot.ranges.size()) {
-        submit_step(index);
+        go_on(index);
         return;
     }
     finish(index, outcome::ok);
+}
+
+/// The next step, now or in another turn.
+void BlkQueue::go_on(std::uint32_t index) {
+    if (stopping_ && slots_[index].weight > taken_bytes_max) {
+        finish(index, outcome::io_error);
+    } else if (look_bytes_ < look_bytes_max) {
+        submit_step(index);
+    } else {
+        waiting_.push_back(index);
+    }
 }
 
 void BlkQueue::finish(std::uint32_t index, std::uint8_t status) {
@@ -333,6 +368,7 @@ void BlkQueue::finish(std::uint32_t index, std::uint8_t status) {
     running_->queue.push_used(std::move(slot.chain), static_cast<std::uint32_t>(written));
     unpublished_ = true;
     meter_.request(failed ? 0 : slot.bytes, failed, ended_ns_ - slot.began_ns);
+    taken_bytes_ -= slot.weight;
     free_.push_back(index);
 }
 

@@ -28,8 +28,11 @@ struct BlkDisk {
     /// The host may free what is erased.
     bool may_unmap = false;
     std::uint32_t logical_sector = 512;
-    std::uint32_t erase_sectors_max = 0;
-    std::uint32_t erase_segments_max = 0;
+    /// Of one request's segments, and how many of them it has.
+    std::uint32_t discard_sectors_max = 0;
+    std::uint32_t discard_segments_max = 0;
+    std::uint32_t write_zeroes_sectors_max = 0;
+    std::uint32_t write_zeroes_segments_max = 0;
     std::string serial{};
     /// The longest look for work before sleeping; 0: none.
     std::uint64_t poll_ns_max = 0;
@@ -43,6 +46,12 @@ class BlkQueue {
   public:
     static constexpr std::uint16_t size_max = 256;
     static constexpr std::uint16_t data_segments_max = 254;
+    /// What one call of the host's moves, and what one look starts before the worker's loop has its
+    /// turn: whoever stops a queue waits for no more than one of each.
+    static constexpr std::uint64_t piece_bytes_max = 4 << 20;
+    static constexpr std::uint64_t look_bytes_max = 4 << 20;
+    /// What the requests taken from the ring may ask for together, but for the last one.
+    static constexpr std::uint64_t taken_bytes_max = 64 << 20;
 
     /// Both outlive this.
     BlkQueue(event::Worker& worker, const BlkDisk& disk);
@@ -52,8 +61,9 @@ class BlkQueue {
 
     [[nodiscard]] base::Result<void> start(virtio::RunningQueue queue,
                                            virtio::DeviceEvents& events);
-    /// The queue, with all that was taken from it ended and handed back: waits for the host. Empty
-    /// when none ran.
+    /// The queue, with all that was taken from it ended and handed back: waits for the host. What
+    /// is left of a request for more than taken_bytes_max is not done: it fails. Empty when none
+    /// ran.
     [[nodiscard]] std::optional<virtio::RunningQueue> stop();
     /// Any thread.
     virtio::QueueReport report(std::uint16_t index) const { return meter_.report(index); }
@@ -62,6 +72,9 @@ class BlkQueue {
     struct Range {
         std::uint64_t at = 0;
         std::uint64_t bytes = 0;
+        /// Of the slot's segments; an erase has none.
+        std::uint32_t first_segment = 0;
+        std::uint32_t segment_count = 0;
     };
     /// A request under way: steps of one operation, one for each range.
     struct Slot {
@@ -71,12 +84,13 @@ class BlkQueue {
         /// Bytes in front of the status.
         std::uint64_t room = 0;
         std::uint64_t bytes = 0;
+        /// What it counts for in `taken_bytes_`.
+        std::uint64_t weight = 0;
         std::uint64_t began_ns = 0;
         std::vector<Range> ranges{};
         std::size_t next_range = 0;
-        /// Never shrinks; the first `segment_count` are the request's.
+        /// At least as many as the ranges need.
         std::vector<iovec> segments{};
-        std::uint32_t segment_count = 0;
     };
     /// Empty: the request goes to the store; else how it ended at once.
     using Verdict = std::optional<std::uint8_t>;
@@ -90,6 +104,8 @@ class BlkQueue {
     bool pass();
     bool take_some();
     bool take_one();
+    bool may_take() const;
+    void begin_turn();
     void submit_held();
     static std::uint64_t charge(const Slot& slot);
     bool finish_ended();
@@ -101,7 +117,11 @@ class BlkQueue {
     Verdict begin_erase(Slot& slot, virtio::ChainReader& reader, bool zeroes) const;
     std::uint8_t give_id(Slot& slot) const;
     bool in_disk(std::uint64_t sector, std::uint64_t bytes, Range& range) const;
+    static void add_transfer(Slot& slot, const Range& whole);
+    static void add_erase(Slot& slot, const Range& whole);
+    static std::uint64_t weight(const Slot& slot, const Range& range);
     void submit_step(std::uint32_t index);
+    void go_on(std::uint32_t index);
     void step_ended(std::uint32_t index, int error);
     void finish(std::uint32_t index, std::uint8_t status);
     void tell_failure(const Slot& slot, int error);
@@ -124,6 +144,12 @@ class BlkQueue {
     std::vector<std::uint32_t> free_;
     /// Taken from the ring, waiting for the rate limit.
     std::optional<std::uint32_t> held_;
+    /// Begun, waiting for the next turn.
+    std::vector<std::uint32_t> waiting_;
+    std::uint64_t taken_bytes_ = 0;
+    /// Started in the look under way.
+    std::uint64_t look_bytes_ = 0;
+    bool stopping_ = false;
     bool unpublished_ = false;
     bool asleep_ = true;
     bool broken_told_ = false;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/bits.h"
 #include "device/storage/blk_queue.h"
@@ -11,6 +12,13 @@ namespace cupule::device {
 
 using namespace virtio_blk;
 using backend::BlockOperation;
+
+namespace {
+
+/// A discard moves nothing, but takes the host some time.
+constexpr std::uint64_t discard_weight = 1 << 20;
+
+}  // namespace
 
 BlkQueue::Verdict BlkQueue::begin(Slot& slot) {
     virtio::ChainReader reader(slot.chain);
@@ -60,16 +68,63 @@ BlkQueue::Verdict BlkQueue::begin_transfer(Slot& slot, virtio::ChainReader& read
     }
     slot.operation = to_guest ? BlockOperation::read : BlockOperation::write;
     slot.bytes = bytes;
-    slot.ranges.push_back(range);
     virtio::ChainWriter writer(slot.chain);
     const std::size_t buffers =
         to_guest ? slot.chain.writable().size() : slot.chain.readable().size();
     if (slot.segments.size() < buffers) {
         slot.segments.resize(buffers);
     }
-    slot.segment_count =
+    range.segment_count =
         to_guest ? writer.take(bytes, slot.segments) : reader.take(bytes, slot.segments);
+    add_transfer(slot, range);
     return {};
+}
+
+/// Steps of at most piece_bytes_max. A segment in which one ends becomes two.
+void BlkQueue::add_transfer(Slot& slot, const Range& whole) {
+    if (whole.bytes <= piece_bytes_max) {
+        slot.ranges.push_back(whole);
+        return;
+    }
+    std::vector<iovec> cut;
+    Range piece{.at = whole.at};
+    const auto end_piece = [&] {
+        slot.ranges.push_back(piece);
+        piece = {.at = piece.at + piece.bytes,
+                 .first_segment = static_cast<std::uint32_t>(cut.size())};
+    };
+    for (iovec rest : std::span(slot.segments).first(whole.segment_count)) {
+        while (rest.iov_len != 0) {
+            const std::size_t part =
+                std::min<std::uint64_t>(rest.iov_len, piece_bytes_max - piece.bytes);
+            cut.push_back({.iov_base = rest.iov_base, .iov_len = part});
+            rest = {.iov_base = static_cast<std::byte*>(rest.iov_base) + part,
+                    .iov_len = rest.iov_len - part};
+            piece.bytes += part;
+            ++piece.segment_count;
+            if (piece.bytes == piece_bytes_max) {
+                end_piece();
+            }
+        }
+    }
+    if (piece.bytes != 0) {
+        end_piece();
+    }
+    slot.segments = std::move(cut);
+}
+
+/// Zeroes may have to be written: in steps as a transfer has them.
+void BlkQueue::add_erase(Slot& slot, const Range& whole) {
+    const std::uint64_t step =
+        slot.operation == BlockOperation::write_zeroes ? piece_bytes_max : whole.bytes;
+    for (std::uint64_t done = 0; done < whole.bytes; done += step) {
+        slot.ranges.push_back({.at = whole.at + done, .bytes = std::min(step, whole.bytes - done)});
+    }
+    slot.bytes += whole.bytes;
+}
+
+std::uint64_t BlkQueue::weight(const Slot& slot, const Range& range) {
+    return slot.operation == BlockOperation::discard ? discard_weight : range.bytes;
 }
 
 BlkQueue::Verdict BlkQueue::begin_erase(Slot& slot, virtio::ChainReader& reader,
@@ -77,8 +132,12 @@ BlkQueue::Verdict BlkQueue::begin_erase(Slot& slot, virtio::ChainReader& reader,
     if (disk_.store == nullptr || disk_.read_only) {
         return outcome::io_error;
     }
+    const std::uint32_t segments_max =
+        zeroes ? disk_.write_zeroes_segments_max : disk_.discard_segments_max;
+    const std::uint32_t sectors_max =
+        zeroes ? disk_.write_zeroes_sectors_max : disk_.discard_sectors_max;
     if (reader.remaining() % sizeof(request::Segment) != 0 ||
-        reader.remaining() / sizeof(request::Segment) > disk_.erase_segments_max) {
+        reader.remaining() / sizeof(request::Segment) > segments_max) {
         return outcome::unsupported;
     }
     slot.operation = zeroes ? BlockOperation::write_zeroes : BlockOperation::discard;
@@ -90,15 +149,12 @@ BlkQueue::Verdict BlkQueue::begin_erase(Slot& slot, virtio::ChainReader& reader,
         if ((segment->flags & ~allowed) != 0) {
             return outcome::unsupported;
         }
-        if (segment->sectors > disk_.erase_sectors_max ||
+        if (segment->sectors > sectors_max ||
             !in_disk(segment->sector, segment->sectors * sector_bytes, range)) {
             return outcome::io_error;
         }
         slot.may_unmap = slot.may_unmap && segment->flags != 0;
-        if (range.bytes != 0) {
-            slot.bytes += range.bytes;
-            slot.ranges.push_back(range);
-        }
+        add_erase(slot, range);
     }
     return slot.ranges.empty() ? Verdict{outcome::ok} : Verdict{};
 }

@@ -13,9 +13,13 @@ namespace {
 
 using namespace virtio_blk;
 
-/// Bounds what one erase request can make the host do.
-constexpr std::uint32_t erase_sectors_max = 1 << 17;  // 64 MiB
-constexpr std::uint32_t erase_segments_max = 16;
+/// What one discard can make the host do where the user says nothing.
+constexpr std::uint32_t discard_sectors_usual = 1 << 17;  // 64 MiB
+constexpr std::uint32_t discard_segments_limit = 16;
+/// A host that cannot zero a part of a file writes the zeroes: a request of these is small enough
+/// to wait for (BlkQueue::taken_bytes_max), whatever a discard may be.
+constexpr std::uint32_t write_zeroes_sectors_max = BlkQueue::taken_bytes_max / sector_bytes;
+constexpr std::uint32_t write_zeroes_segments_max = 1;
 
 template <std::size_t Size>
 void put(std::array<std::uint8_t, Size>& bytes, std::size_t at, std::uint64_t value,
@@ -49,8 +53,10 @@ VirtioBlk::VirtioBlk(const VirtioBlkSpec& spec, backend::BlockStore* store,
     disk_.read_only = spec_.read_only;
     disk_.may_unmap = spec_.discard;
     disk_.logical_sector = spec_.logical_sector;
-    disk_.erase_sectors_max = std::max(erase_sectors_max, discard_sectors_max());
-    disk_.erase_segments_max = erase_segments_max;
+    disk_.discard_sectors_max = discard_sectors_max();
+    disk_.discard_segments_max = discard_segments_max();
+    disk_.write_zeroes_sectors_max = write_zeroes_sectors_max;
+    disk_.write_zeroes_segments_max = write_zeroes_segments_max;
     disk_.serial = spec_.serial;
     disk_.poll_ns_max = spec_.poll_ns_max;
     disk_.write_back = !spec_.write_through;
@@ -62,10 +68,16 @@ VirtioBlk::VirtioBlk(const VirtioBlkSpec& spec, backend::BlockStore* store,
 
 std::uint32_t VirtioBlk::discard_sectors_max() const {
     const std::uint32_t wanted =
-        spec_.discard_sectors_max != 0 ? spec_.discard_sectors_max : erase_sectors_max;
+        spec_.discard_sectors_max != 0 ? spec_.discard_sectors_max : discard_sectors_usual;
     // Whole logical sectors, at least one.
     const std::uint32_t unit = spec_.logical_sector / sector_bytes;
     return std::max(wanted - wanted % unit, unit);
+}
+
+std::uint32_t VirtioBlk::discard_segments_max() const {
+    return spec_.discard_segments_max != 0
+               ? std::min(spec_.discard_segments_max, discard_segments_limit)
+               : discard_segments_limit;
 }
 
 void VirtioBlk::build_config() {
@@ -81,16 +93,12 @@ void VirtioBlk::build_config() {
     if ((features_ & feature::discard) != 0) {
         const std::uint32_t unit = static_cast<std::uint32_t>(logical / sector_bytes);
         put(config_, config::max_discard_sectors, discard_sectors_max(), 4);
-        put(config_, config::max_discard_seg,
-            spec_.discard_segments_max != 0
-                ? std::min(spec_.discard_segments_max, erase_segments_max)
-                : erase_segments_max,
-            4);
+        put(config_, config::max_discard_seg, discard_segments_max(), 4);
         put(config_, config::discard_sector_alignment, std::max(spec_.discard_alignment, unit), 4);
     }
     if ((features_ & feature::write_zeroes) != 0) {
-        put(config_, config::max_write_zeroes_sectors, erase_sectors_max, 4);
-        put(config_, config::max_write_zeroes_seg, erase_segments_max, 4);
+        put(config_, config::max_write_zeroes_sectors, write_zeroes_sectors_max, 4);
+        put(config_, config::max_write_zeroes_seg, write_zeroes_segments_max, 4);
         put(config_, config::write_zeroes_may_unmap, spec_.discard ? 1 : 0, 1);
     }
 }

@@ -77,6 +77,7 @@ class VirtioBlk : public virtio::Device {
     void show_capacity();
     void set_write_back(bool write_back);
     std::uint32_t discard_sectors_max() const;
+    std::uint32_t discard_segments_max() const;
 
     const VirtioBlkSpec spec_;
     std::vector<virtio::QueueLimits> limits_;
