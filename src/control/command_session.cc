@@ -104,6 +104,8 @@ std::string CommandSession::run(std::string_view command, std::string_view argum
         result = commands_.destroy();
     } else if (command == "blkrescan") {
         result = rescan_disk(commands_, arguments);
+    } else if (command == "balloon") {
+        result = set_balloon(commands_, arguments);
     } else if (command == "stop") {
         result = commands_.stop();
     } else if (command == "reset") {

@@ -14,8 +14,8 @@
 namespace cupule::control {
 
 /// Serves destroy, blkrescan and register_vm_event_client as acrn-dm does, and stop, reset,
-/// suspend, resume and query. What is no such object, and an unknown command, gets no answer but a
-/// log line, one for each client.
+/// suspend, resume, balloon and query. What is no such object, and an unknown command, gets no
+/// answer but a log line, one for each client.
 class CommandSession : public ClientSession {
   public:
     /// acrn-dm reads as many at once.

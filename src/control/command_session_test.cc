@@ -31,8 +31,10 @@ TEST_F(CommandSessionTest, EachCommandReachesTheMachine) {
     EXPECT_EQ(send("{\n\t\"command\":\t\"reset\"\n}"), done_);
     EXPECT_EQ(send(R"({"command":"suspend"})"), done_);
     EXPECT_EQ(send(R"({"command":"resume"})"), done_);
-    EXPECT_EQ(commands_.asked, (std::vector<std::string>{"destroy", "insert 3 /a/b", "stop",
-                                                         "reset", "suspend", "resume"}));
+    EXPECT_EQ(send(R"({"command":"balloon","arguments":"6,512"})"), done_);
+    EXPECT_EQ(commands_.asked,
+              (std::vector<std::string>{"destroy", "insert 3 /a/b", "stop", "reset", "suspend",
+                                        "resume", "inflate 6 512"}));
     EXPECT_EQ(session_.ignored(), 0U);
 }
 
@@ -54,6 +56,17 @@ TEST_F(CommandSessionTest, ARefusalIsMinusOne) {
     EXPECT_EQ(send(R"({"command":"blkrescan","arguments":"3"})"), refused_);
     EXPECT_EQ(send(R"({"command":"blkrescan","arguments":7})"), refused_);
     EXPECT_EQ(send(R"({"command":"blkrescan"})"), refused_);
+}
+
+TEST_F(CommandSessionTest, ABalloonTakesASlotAndANumberOfMib) {
+    for (const char* arguments :
+         {"", "6", "6,", ",512", "6,x", "x,5", "6,-1", "6,1,2", "6,1M", "6,99999999999999999999"}) {
+        EXPECT_EQ(send(fmt::format(R"({{"command":"balloon","arguments":"{}"}})", arguments)),
+                  refused_)
+            << arguments;
+    }
+    EXPECT_TRUE(commands_.asked.empty());
+    EXPECT_EQ(send(R"({"command":"balloon","arguments":"6,0"})"), done_);
 }
 
 TEST_F(CommandSessionTest, OnlyAClientThatRegistersGetsEvents) {

@@ -14,4 +14,15 @@ base::Result<void> rescan_disk(Commands& commands, std::string_view arguments) {
     return commands.insert_disk(*slot, std::string(path));
 }
 
+base::Result<void> set_balloon(Commands& commands, std::string_view arguments) {
+    const auto [number, size] = base::cut(arguments, ',');
+    const auto slot = base::to_number<unsigned>(number);
+    const auto mib = base::to_number<std::uint64_t>(size);
+    if (!slot || !mib) {
+        return base::fail("balloon takes SLOT,MIB, two decimal numbers, not '{}'",
+                          arguments.substr(0, 80));
+    }
+    return commands.inflate(*slot, *mib);
+}
+
 }  // namespace cupule::control

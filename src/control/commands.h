@@ -30,9 +30,14 @@ class Commands {
     virtual base::Result<void> resume() = 0;
     /// A drive without a disk gets one; the guest is told.
     virtual base::Result<void> insert_disk(unsigned slot, const std::string& path) = 0;
+    /// A balloon asks the guest to give up so much of its memory in all.
+    virtual base::Result<void> inflate(unsigned slot, std::uint64_t mib) = 0;
 };
 
 /// blkrescan: `arguments` is SLOT,PATH, the slot decimal.
 base::Result<void> rescan_disk(Commands& commands, std::string_view arguments);
+
+/// balloon: `arguments` is SLOT,MIB, both decimal.
+base::Result<void> set_balloon(Commands& commands, std::string_view arguments);
 
 }  // namespace cupule::control

@@ -40,4 +40,8 @@ base::Result<void> PcCommands::insert_disk(unsigned slot, const std::string& pat
     return pc_.insert_disk(slot, path);
 }
 
+base::Result<void> PcCommands::inflate(unsigned slot, std::uint64_t mib) {
+    return pc_.inflate(slot, mib);
+}
+
 }  // namespace cupule::control

@@ -19,6 +19,7 @@ class PcCommands : public Commands {
     base::Result<void> suspend() override;
     base::Result<void> resume() override;
     base::Result<void> insert_disk(unsigned slot, const std::string& path) override;
+    base::Result<void> inflate(unsigned slot, std::uint64_t mib) override;
 
   private:
     machine::Pc& pc_;

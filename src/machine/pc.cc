@@ -254,6 +254,10 @@ base::Result<void> Pc::insert_disk(unsigned slot, const std::string& path) {
     return wiring_->pci->insert_disk(slot, path);
 }
 
+base::Result<void> Pc::inflate(unsigned slot, std::uint64_t size_mib) {
+    return wiring_->pci->inflate(slot, size_mib);
+}
+
 void Pc::end(End end) {
     if (!end_) {
         end_ = std::move(end);

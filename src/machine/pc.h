@@ -73,6 +73,8 @@ class Pc : public LifeCycle::Control {
     std::vector<std::string> statistics() const;
     /// A drive that had no disk gets one; see PciDevices::insert_disk.
     base::Result<void> insert_disk(unsigned slot, const std::string& path);
+    /// A balloon asks the guest for so much of its memory; see PciDevices::inflate.
+    base::Result<void> inflate(unsigned slot, std::uint64_t size_mib);
 
     hypervisor::Vm& vm() { return *vm_; }
     Parts& parts() { return parts_; }

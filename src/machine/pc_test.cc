@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
@@ -42,6 +43,32 @@ TEST(Pc, MapsItsRamInOneOrTwoPiecesAndTellsTheGuestTheSame) {
         EXPECT_EQ(bench.load<std::uint64_t>(last + 4), high ? 4 * gib : 0xE000'0000U);
         EXPECT_EQ(bench.load<std::uint64_t>(last + 12), high ? size - 2 * gib : 0x2000'0000U);
     }
+}
+
+TEST(Pc, ABalloonIsAskedForAnotherSizeWhileTheGuestRuns) {
+    VmOptions options = PcBench::default_options();
+    options.slots.push_back({.slot = 6, .device = "virtio-balloon", .options = "inflate=3"});
+    PcBench bench(options);
+    ASSERT_EQ(bench.error(), "");
+    const auto says = [&bench](std::string_view text) {
+        return std::ranges::any_of(bench.pc().statistics(), [text](const std::string& line) {
+            return line.find(text) != std::string::npos;
+        });
+    };
+    EXPECT_TRUE(says("00:06.0 virtio-balloon asks for 3 MiB, has 0 MiB"));
+    const std::uint64_t most = options.memory_size / mib;
+    EXPECT_TRUE(bench.pc().inflate(6, most));
+    EXPECT_TRUE(says(fmt::format("asks for {} MiB", most)));
+    for (const std::uint64_t size : {most + 1, std::uint64_t{1} << 44, ~std::uint64_t{0}}) {
+        const auto refused = bench.pc().inflate(6, size);
+        ASSERT_FALSE(refused) << size;
+        EXPECT_NE(refused.error().message.find("MiB from 0 to"), std::string::npos);
+    }
+    EXPECT_TRUE(says(fmt::format("asks for {} MiB", most)));
+    EXPECT_TRUE(bench.pc().inflate(6, 0));
+    EXPECT_TRUE(says("asks for 0 MiB"));
+    EXPECT_NE(bench.pc().inflate(1, 5).error().message.find("no device in slot"),
+              std::string::npos);
 }
 
 TEST(Pc, SixtyFourGibibytesOfRamAreSparse) {

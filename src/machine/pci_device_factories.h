@@ -38,6 +38,11 @@ class Endpoint {
     virtual base::Result<void> insert_disk(const std::string& /*path*/) {
         return base::fail("it is no drive");
     }
+    /// A balloon asks the guest to give up so much of its memory in all. With the device's monitor
+    /// held.
+    virtual base::Result<void> inflate(std::uint64_t /*size_mib*/) {
+        return base::fail("it is no balloon");
+    }
     /// BARs have their addresses, the VM does not run: what the hypervisor has of this device comes
     /// to the guest, and goes again when its memory does. Control thread, no monitor held.
     virtual base::Result<void> placed() { return {}; }

@@ -56,6 +56,9 @@ struct PciDevices::Impl {
                                   const PciDeviceContext& context);
     base::Result<void> add_endpoint(const SlotOptions& slot, EndpointFactory make,
                                     const PciDeviceContext& context);
+    /// Asks something of the device in a slot of bus 0, function 0, with its monitor held.
+    template <class Question>
+    base::Result<void> ask(unsigned slot, const Question& question);
 
     pci::PirqRouter pirqs;
     irq::GsiAllocator gsis;
@@ -158,6 +161,18 @@ base::Result<void> PciDevices::Impl::add_endpoint(const SlotOptions& slot, Endpo
     return put_on_bus(slot, added.endpoint->function(), added.endpoint->device(), monitor, context);
 }
 
+template <class Question>
+base::Result<void> PciDevices::Impl::ask(unsigned slot, const Question& question) {
+    for (const PlacedEndpoint& each : endpoints) {
+        if (each.place == PciPlace{slot, 0}) {
+            event::MutexLock lock(*each.monitor);
+            const base::Result<void> result = question(*each.endpoint);
+            return result ? result : std::unexpected(result.error().in(each.name));
+        }
+    }
+    return base::fail("there is no device in slot {}", slot);
+}
+
 base::Result<std::unique_ptr<PciDevices>> PciDevices::create(
     const std::vector<SlotOptions>& slots, const PciDeviceContext& context,
     const std::vector<unsigned>& isa_irqs) {
@@ -229,14 +244,11 @@ std::vector<std::string> PciDevices::statistics() const {
 }
 
 base::Result<void> PciDevices::insert_disk(unsigned slot, const std::string& path) {
-    for (const PlacedEndpoint& each : impl_->endpoints) {
-        if (each.place == PciPlace{slot, 0}) {
-            event::MutexLock lock(*each.monitor);
-            const auto result = each.endpoint->insert_disk(path);
-            return result ? result : std::unexpected(result.error().in(each.name));
-        }
-    }
-    return base::fail("there is no device in slot {}", slot);
+    return impl_->ask(slot, [&](Endpoint& endpoint) { return endpoint.insert_disk(path); });
+}
+
+base::Result<void> PciDevices::inflate(unsigned slot, std::uint64_t size_mib) {
+    return impl_->ask(slot, [&](Endpoint& endpoint) { return endpoint.inflate(size_mib); });
 }
 
 base::Result<void> PciDevices::memory_leaves() {

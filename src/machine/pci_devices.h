@@ -53,6 +53,8 @@ class PciDevices {
     std::vector<std::string> statistics() const;
     /// A drive that had no disk gets one (acrn-dm's blkrescan): slot on bus 0, function 0.
     base::Result<void> insert_disk(unsigned slot, const std::string& path);
+    /// A balloon there asks the guest to give up so much of its memory in all.
+    base::Result<void> inflate(unsigned slot, std::uint64_t size_mib);
     /// Around a change of the pages behind guest RAM, with the devices reset: devices of the host
     /// must not reach the old ones, and shall reach the new ones.
     base::Result<void> memory_leaves();

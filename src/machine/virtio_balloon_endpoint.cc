@@ -15,15 +15,44 @@ namespace {
 constexpr std::uint64_t mib = 1 << 20;
 constexpr std::uint64_t page_bytes = 4096;
 
+std::uint32_t pages_of(std::uint64_t size_mib) {
+    return static_cast<std::uint32_t>(size_mib * mib / page_bytes);
+}
+
+std::uint64_t mib_of(std::uint32_t pages) {
+    return pages * page_bytes / mib;
+}
+
 class BalloonEndpoint : public VirtioEndpoint {
   public:
-    explicit BalloonEndpoint(hypervisor::Vm& vm) : VirtioEndpoint(vm) {}
+    explicit BalloonEndpoint(const EndpointContext& context)
+        : VirtioEndpoint(context.vm),
+          monitor(context.monitor),
+          mib_max(context.memory.size() / mib) {}
     ~BalloonEndpoint() override { transport.reset(); }
     std::vector<std::string> statistics() const override {
-        const std::string text = balloon->statistics_text();
-        return text.empty() ? std::vector<std::string>{} : std::vector{text};
+        std::vector<std::string> lines = VirtioEndpoint::statistics();
+        lines.push_back(size_text());
+        if (const std::string text = balloon->statistics_text(); !text.empty()) {
+            lines.push_back(text);
+        }
+        return lines;
+    }
+    base::Result<void> inflate(std::uint64_t size_mib) override {
+        if (size_mib > mib_max) {
+            return base::fail("{} is not a number of MiB from 0 to {}", size_mib, mib_max);
+        }
+        balloon->set_target(pages_of(size_mib));
+        return {};
+    }
+    std::string size_text() const {
+        event::MutexLock lock(monitor);
+        return fmt::format("asks for {} MiB, has {} MiB", mib_of(balloon->target_pages()),
+                           mib_of(balloon->actual_pages()));
     }
 
+    event::Monitor& monitor;
+    const std::uint64_t mib_max;
     std::unique_ptr<event::Worker> worker;
     device::VirtioBalloon* balloon = nullptr;
 };
@@ -45,7 +74,7 @@ base::Result<device::VirtioBalloonSpec> parse(std::string_view text, std::uint64
             if (!value || *value > most) {
                 return base::fail("{} is not a number of MiB from 0 to {}", word, most);
             }
-            spec.target_pages = static_cast<std::uint32_t>(*value * mib / page_bytes);
+            spec.target_pages = pages_of(*value);
         } else if (word.starts_with("stats=")) {
             const auto value = base::to_number<std::uint64_t>(base::cut(word, '=').second);
             if (!value || *value < 1 || *value > statistics_s_max) {
@@ -84,7 +113,7 @@ base::Result<std::unique_ptr<Endpoint>> make_virtio_balloon(const SlotOptions& s
     if (pages_will_be_kept(context.options)) {
         spec->free_page_reporting = false;
     }
-    auto endpoint = std::make_unique<BalloonEndpoint>(context.vm);
+    auto endpoint = std::make_unique<BalloonEndpoint>(context);
     // The host shows 15 bytes: "balloon 31:7".
     CUPULE_TRY_ASSIGN(endpoint->worker, event::Worker::create(fmt::format(
                                             "balloon {}:{}", slot.slot, slot.function)));

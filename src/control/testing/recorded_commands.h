@@ -20,6 +20,9 @@ class RecordedCommands : public Commands {
     base::Result<void> insert_disk(unsigned slot, const std::string& path) override {
         return note(fmt::format("insert {} {}", slot, path));
     }
+    base::Result<void> inflate(unsigned slot, std::uint64_t mib) override {
+        return note(fmt::format("inflate {} {}", slot, mib));
+    }
 
     RunState state_now = RunState::running;
     bool refuses = false;

@@ -58,6 +58,7 @@ class VirtioBalloon : public virtio::Device {
 
     /// Asks the guest for another size.
     void set_target(std::uint32_t pages);
+    std::uint32_t target_pages() const { return target_pages_; }
     /// What the driver says it has given up.
     std::uint32_t actual_pages() const { return state_.actual_pages; }
     /// What the guest last said of its memory; empty: nothing. Any thread.
