@@ -4,6 +4,7 @@
 
 #include "backend/block_store.h"
 #include "backend/rate_text.h"
+#include "backend/worker_word.h"
 #include "base/bits.h"
 #include "base/text.h"
 
@@ -16,9 +17,6 @@ constexpr std::uint32_t physical_max = 64 << 10;
 constexpr std::uint64_t range_sector = 512;
 constexpr std::size_t serial_max = 20;
 constexpr unsigned queues_max = 64;
-/// acrn-dm's limit for all devices together.
-constexpr unsigned workers_max = 40;
-constexpr unsigned cpu_max = 4095;
 
 base::Result<void> set_sectors(BlockOptions& options, std::string_view text) {
     const auto slash = text.find('/');
@@ -145,53 +143,13 @@ base::Result<void> set_option(BlockOptions& options, std::string_view text) {
         text);
 }
 
-/// `[=N[@CPU[:CPU...]/CPU...]]`, behind the word iothread.
-base::Result<void> set_workers(BlockOptions& options, std::string_view text) {
-    if (text.empty()) {
-        options.workers = {{}};
-        return {};
-    }
-    std::string_view rest = text.substr(1);
-    const auto count = base::to_number<unsigned>(base::take_word(rest, '@'));
-    const auto wrong = [text] {
-        return base::fail(
-            "iothread{}: wants =N[@CPU[:CPU...][/CPU[:CPU...]...]], 1 to {} threads and for each "
-            "from the first on the processors it may run on",
-            text, workers_max);
-    };
-    if (text.front() != '=' || !count || *count == 0 || *count > workers_max ||
-        text.ends_with('@')) {
-        return wrong();
-    }
-    options.workers.assign(*count, {});
-    for (std::size_t worker = 0; !rest.empty(); ++worker) {
-        const bool more = rest.find('/') != rest.npos;
-        std::string_view list = base::take_word(rest, '/');
-        if (worker >= options.workers.size() || list.empty() || (more && rest.empty())) {
-            return wrong();
-        }
-        while (!list.empty()) {
-            const bool goes_on = list.find(':') != list.npos;
-            const auto cpu = base::to_number<unsigned>(base::take_word(list, ':'));
-            if (!cpu || *cpu > cpu_max || (goes_on && list.empty())) {
-                return wrong();
-            }
-            options.workers[worker].push_back(*cpu);
-        }
-    }
-    return {};
-}
-
 /// Takes a word that stands before the path; false when `text` begins with none.
 base::Result<bool> take_front_word(BlockOptions& options, std::string_view& text) {
-    constexpr std::string_view iothread = "iothread";
     constexpr std::string_view mq = "mq=";
     std::string_view rest = text;
     const std::string_view word = base::take_word(rest, ',');
-    const bool is_iothread =
-        word == iothread || (word.starts_with(iothread) && word[iothread.size()] == '=');
-    if (is_iothread) {
-        CUPULE_TRY(set_workers(options, word.substr(iothread.size())));
+    if (is_worker_word(word)) {
+        CUPULE_TRY_ASSIGN(options.workers, parse_workers(word));
     } else if (word.starts_with(mq)) {
         const auto queues = base::to_number<unsigned>(word.substr(mq.size()));
         if (!queues || *queues == 0 || *queues > queues_max) {

@@ -11,6 +11,7 @@
 
 #include "backend/block_queue.h"
 #include "backend/rate_limiter.h"
+#include "backend/worker_word.h"
 #include "base/error.h"
 #include "base/file_descriptor.h"
 #include "event/mutex.h"
@@ -51,9 +52,8 @@ struct BlockOptions {
     std::string serial{};
     /// Virtqueues: 1 to 64.
     unsigned queues = 1;
-    /// One for each worker thread that serves the queues, in turn: the processors of the host it
-    /// may run on, empty for all.
-    std::vector<std::vector<unsigned>> workers{{}};
+    /// The threads that serve the queues, in turn.
+    WorkerCpus workers{{}};
 
     bool operator==(const BlockOptions&) const = default;
 };

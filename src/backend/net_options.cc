@@ -15,8 +15,8 @@ namespace {
 constexpr std::string_view back_ends =
     "user, tap=NAME, unix=PATH, unix-client=PATH, vhost-user=PATH, loop";
 constexpr std::string_view words =
-    "mac=MAC, mac_seed=TEXT, mtu=N, queues=N, vhost, bps=RATE[/BURST], pps=RATE[/BURST], "
-    "transitional, legacy; with user: hostfwd=RULE, restrict, no_host_loopback";
+    "mac=MAC, mac_seed=TEXT, mtu=N, queues=N, iothread[=N[@CPU...]], vhost, bps=RATE[/BURST], "
+    "pps=RATE[/BURST], transitional, legacy; with user: hostfwd=RULE, restrict, no_host_loopback";
 
 base::Result<std::uint16_t> ranged(std::string_view name, std::string_view text,
                                    std::uint16_t least, std::uint16_t most) {
@@ -130,7 +130,9 @@ base::Result<void> parse_user_word(std::string_view word, std::string_view key,
 base::Result<void> parse_word(std::string_view word, NetOptions& options) {
     std::string_view value = word;
     const std::string_view key = base::take_word(value, '=');
-    if (key == "mac") {
+    if (is_worker_word(word)) {
+        CUPULE_TRY_ASSIGN(options.workers, parse_workers(word));
+    } else if (key == "mac") {
         CUPULE_TRY_ASSIGN(options.mac, parse_mac(value));
     } else if (key == "mac_seed") {
         options.mac_seed = value;
@@ -172,6 +174,14 @@ base::Result<NetOptions> parse_net_options(std::string_view text) {
     }
     if (options.limit.limits() && options.kind == NetKind::vhost_user) {
         return base::fail("bps= and pps= are for the program behind vhost-user={}", options.name);
+    }
+    if (!options.workers.empty() && (options.vhost || options.kind == NetKind::vhost_user)) {
+        return base::fail("iothread is for cards that this program serves: leave out {}",
+                          options.vhost ? "vhost or iothread" : "it with vhost-user");
+    }
+    if (options.workers.size() > options.queues) {
+        return base::fail("iothread={}: there are {} pairs of queues for so many threads",
+                          options.workers.size(), options.queues);
     }
     if (options.vhost && options.queues > 1) {
         return base::fail("vhost has one queue pair here: leave out vhost or queues={}",

@@ -11,6 +11,7 @@
 #include "backend/net_port.h"
 #include "backend/rate_limiter.h"
 #include "backend/slirp_port.h"
+#include "backend/worker_word.h"
 #include "base/error.h"
 #include "event/worker.h"
 
@@ -43,13 +44,15 @@ struct NetOptions {
     RateLimit limit{};
     /// Frames pass through the kernel alone (vhost-net).
     bool vhost = false;
+    /// The threads that serve the pairs, in turn; empty: one for each pair.
+    WorkerCpus workers{};
 
     bool operator==(const NetOptions&) const = default;
 };
 
 inline constexpr std::uint16_t net_queues_max = 16;
 
-/// Reads `BACKEND[,mac=MAC][,mac_seed=TEXT][,mtu=N][,queues=N][,vhost]
+/// Reads `BACKEND[,mac=MAC][,mac_seed=TEXT][,mtu=N][,queues=N][,iothread[=...]][,vhost]
 /// [,bps=RATE[/BURST]][,pps=RATE[/BURST]]` and for `user` also
 /// `[,hostfwd=(tcp|udp):[ADDRESS]:PORT-[ADDRESS]:PORT]...[,restrict][,no_host_loopback]`. An
 /// empty host address is 127.0.0.1, an empty guest address the one that DHCP gives. Touches
@@ -60,9 +63,9 @@ base::Result<NetOptions> parse_net_options(std::string_view text);
 /// "SLOT-FUNCTION-SEED", or "SLOT-FUNCTION" where the seed is empty.
 MacAddress generated_mac(unsigned slot, unsigned function, std::string_view seed);
 
-/// Opens the back end: one port for each worker, `options.queues` of them, each on its worker's
-/// thread, where it must be destroyed too.
+/// Opens the back end: one port for each pair, `options.queues` of them, port i on the thread of
+/// worker i, where it must be destroyed too. Workers may stand there more than once.
 base::Result<std::vector<std::unique_ptr<NetPort>>> open_net_ports(
-    const NetOptions& options, std::span<const std::unique_ptr<event::Worker>> workers);
+    const NetOptions& options, std::span<event::Worker* const> workers);
 
 }  // namespace cupule::backend

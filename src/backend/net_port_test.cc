@@ -365,6 +365,10 @@ TEST(NetOptions, ReadsTheGrammar) {
     EXPECT_EQ(parse_net_options("user,bps=1M/2K,pps=1000")->limit,
               (RateLimit{.bytes_per_s = 1 << 20, .operations_per_s = 1000, .bytes_burst = 2048}));
     EXPECT_EQ(parse_net_options("loop,mtu=1500")->kind, NetKind::loop);
+    EXPECT_TRUE(parse_net_options("tap=t,queues=3")->workers.empty());
+    EXPECT_EQ(parse_net_options("user,iothread")->workers, WorkerCpus{{}});
+    EXPECT_EQ(parse_net_options("tap=t,iothread=2@0:1/2,queues=3")->workers,
+              (WorkerCpus{{0, 1}, {2}}));
     EXPECT_EQ(parse_net_options("tap=loop")->name, "loop");
     EXPECT_EQ(parse_net_options("unix=/run/hub")->kind, NetKind::unix_server);
     EXPECT_EQ(parse_net_options("unix-client=/run/hub")->name, "/run/hub");
@@ -395,6 +399,11 @@ TEST(NetOptions, RefusesWhatItDoesNotUnderstandAndNamesIt) {
                                                           {"user,bps=0", "bps"},
                                                           {"user,pps=1X", "pps"},
                                                           {"tap=t,vhost,bps=1M", "bps"},
+                                                          {"user,iothread=2", "1 pairs"},
+                                                          {"tap=t,iothread=0", "1 to 40"},
+                                                          {"tap=t,vhost,iothread", "iothread"},
+                                                          {"vhost-user=s,iothread", "iothread"},
+                                                          {"user,iothreads", "iothreads"},
                                                           {"user,fast", "fast"}}) {
         const auto options = parse_net_options(text);
         ASSERT_FALSE(options.has_value()) << text;

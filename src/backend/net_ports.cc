@@ -35,7 +35,7 @@ base::Result<std::unique_ptr<NetPort>> open_port(const NetOptions& options,
 }  // namespace
 
 base::Result<std::vector<std::unique_ptr<NetPort>>> open_net_ports(
-    const NetOptions& options, std::span<const std::unique_ptr<event::Worker>> workers) {
+    const NetOptions& options, std::span<event::Worker* const> workers) {
     std::shared_ptr<TapQueues> tap;
     if (options.kind == NetKind::tap) {
         CUPULE_TRY_ASSIGN(auto queues, open_tap(options.name, options.queues));

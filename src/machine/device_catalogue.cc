@@ -39,7 +39,7 @@ constexpr auto catalogue = std::to_array<DeviceInfo>({
     {"virtio-i2c", "1af4:1062", "BUS:ADDRESS[@HID]:...", "virtio I2C adapter", planned},
     {"virtio-input", "1af4:1052", "/dev/input/eventN[,SERIAL]", "virtio keyboard, mouse or touch screen", planned},
     {"virtio-ipu", "8086:8607", "", "virtio camera of older releases", planned},
-    {"virtio-net", "1af4:1041", "(user[,hostfwd=(tcp|udp):[ADDR]:PORT-[ADDR]:PORT]...|tap=NAME|unix=PATH|unix-client=PATH|vhost-user=SOCKET|loop)[,mac=MAC][,mac_seed=TEXT][,mtu=N][,queues=N][,vhost][,bps=N[/N]][,pps=N[/N]][,transitional|legacy]", "virtio network card", exists},
+    {"virtio-net", "1af4:1041", "(user[,hostfwd=(tcp|udp):[ADDR]:PORT-[ADDR]:PORT]...|tap=NAME|unix=PATH|unix-client=PATH|vhost-user=SOCKET|loop)[,mac=MAC][,mac_seed=TEXT][,mtu=N][,queues=N][,iothread[=N[@CPU...]]][,vhost][,bps=N[/N]][,pps=N[/N]][,transitional|legacy]", "virtio network card", exists},
     {"virtio-rnd", "1af4:1044", "[transitional|legacy]", "virtio entropy source", exists},
     {"virtio-rpmb", "8086:8601", "[physical_rpmb]", "virtio replay-protected storage", planned},
     {"virtio-vsock", "1af4:1053", "cid=CID,uds=PATH", "sockets between guest and Unix sockets of the host", exists},

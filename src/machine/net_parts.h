@@ -11,7 +11,7 @@
 
 namespace cupule::machine {
 
-/// A virtio network card and what it works with: a worker and a port for each pair of queues.
+/// A virtio network card and what it works with: workers, and a port for each pair of queues.
 class NetParts {
   public:
     /// `place` ("3:0") is in the names of its threads; `poll_ns_max` as VirtioNetSpec.
@@ -29,6 +29,8 @@ class NetParts {
     NetParts() = default;
 
     std::vector<std::unique_ptr<event::Worker>> workers_;
+    /// Of each pair.
+    std::vector<event::Worker*> pair_workers_;
     std::vector<std::unique_ptr<backend::NetPort>> ports_;
 };
 

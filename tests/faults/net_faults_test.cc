@@ -49,7 +49,7 @@ class NetRun {
     ~NetRun() {
         device_.bench().transport.reset();
         if (!ports_.empty()) {
-            workers_[0]->call([this] { ports_.clear(); });
+            worker_->call([this] { ports_.clear(); });
         }
     }
 
@@ -58,13 +58,14 @@ class NetRun {
         if (!good(worker)) {
             return false;
         }
-        workers_.push_back(std::move(*worker));
-        auto ports = backend::open_net_ports(options_, workers_);
+        worker_ = std::move(*worker);
+        event::Worker* const worker_of_pair = worker_.get();
+        auto ports = backend::open_net_ports(options_, std::span(&worker_of_pair, 1));
         if (!good(ports)) {
             return false;
         }
         ports_ = std::move(*ports);
-        const std::vector<NetPairPowers> powers{{.port = *ports_[0], .worker = *workers_[0]}};
+        const std::vector<NetPairPowers> powers{{.port = *ports_[0], .worker = *worker_}};
         return good(
             device_.bench().try_to_plug_in(std::make_unique<VirtioNet>(VirtioNetSpec{}, powers)));
     }
@@ -91,7 +92,7 @@ class NetRun {
 
   private:
     const backend::NetOptions options_;
-    std::vector<std::unique_ptr<event::Worker>> workers_;
+    std::unique_ptr<event::Worker> worker_;
     std::vector<std::unique_ptr<backend::NetPort>> ports_;
     DrivenDevice device_{2};
 };

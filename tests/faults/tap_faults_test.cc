@@ -104,7 +104,10 @@ class TapRun {
             }
             workers_.push_back(std::move(*worker));
         }
-        auto ports = backend::open_net_ports(options_, workers_);
+        std::vector<event::Worker*> serving;
+        std::ranges::transform(workers_, std::back_inserter(serving),
+                               &std::unique_ptr<event::Worker>::get);
+        auto ports = backend::open_net_ports(options_, serving);
         if (!good(ports)) {
             return false;
         }
