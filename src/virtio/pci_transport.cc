@@ -76,8 +76,7 @@ PciTransport::PciTransport(std::unique_ptr<virtio::Device> device, const PciTran
       device_state_(device_->id().name, features_of(*device_, powers.model), !modern(),
                     device_->feature_dependencies()),
       bad_width_(device_->id().name, "common configuration accessed with a wrong width"),
-      bad_queue_write_(device_->id().name, "queue register written out of turn or range"),
-      broken_queue_(device_->id().name, "queue broken until the driver resets the device") {
+      bad_queue_write_(device_->id().name, "queue register written out of turn or range") {
     CUPULE_ASSERT(device_->queues().size() <= pci_layout::queues_max);
     for (const QueueLimits& limits : device_->queues()) {
         slots_.push_back(std::make_unique<Slot>(limits));
@@ -305,10 +304,12 @@ void PciTransport::need_reset() {
 }
 
 void PciTransport::report_fault(std::size_t index, QueueFault fault) {
-    if (broken_queue_.count() == 0) {
-        base::log_warning("{}: queue {}: {}", device_->id().name, index, to_text(fault));
+    if (!std::exchange(fault_told_, true)) {
+        base::log_warning(
+            "{}: queue {} is broken until the driver resets the device: {} (of its device's queues "
+            "no further one is logged)",
+            device_->id().name, index, to_text(fault));
     }
-    broken_queue_.report(index);
     need_reset();
 }
 

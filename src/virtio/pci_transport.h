@@ -233,7 +233,8 @@ class PciTransport : public snapshot::Device,
 
     base::GuestFault bad_width_;
     base::GuestFault bad_queue_write_;
-    base::GuestFault broken_queue_;
+    /// Said once, however often a driver breaks one.
+    bool fault_told_ = false;
 };
 
 }  // namespace cupule::virtio

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <random>
 
 #include "testing/config_range.h"
 #include "testing/device_contract.h"
+#include "testing/echo_device.h"
 #include "testing/virtio_pci_bench.h"
 #include "testing/virtio_workload.h"
 
@@ -15,84 +17,12 @@ namespace cupule::virtio {
 namespace {
 
 using namespace pci_layout;
+using testing::EchoDevice;
 using testing::VirtioDriver;
 using testing::VirtioPciBench;
 using testing::VirtioWorkload;
 
 constexpr std::uint64_t modern = feature::version_1;
-
-/// Serves its queues when the test says so, on the test's thread.
-class EchoDevice : public Device {
-  public:
-    DeviceId id() const override { return {.name = "echo", .type = 42, .pci_class = 0xFF0000}; }
-    std::uint64_t features() const override { return feature::ring_engine | base::bit(3); }
-    std::span<const QueueLimits> queues() const override { return limits_; }
-    std::uint64_t read_config(std::uint64_t offset, unsigned size) override {
-        return base::read_lane(config_, offset, size);
-    }
-    void write_config(std::uint64_t offset, unsigned size, std::uint64_t value) override {
-        config_ = base::write_lane(config_, offset, size, value);
-    }
-    base::Result<void> activate(std::uint64_t /*negotiated*/, std::vector<RunningQueue> queues,
-                                DeviceEvents& host) override {
-        if (fail_next) {
-            return base::fail("no");
-        }
-        for (RunningQueue& queue : queues) {
-            CUPULE_TRY(start_queue(std::move(queue)));
-        }
-        events = &host;
-        return {};
-    }
-    std::vector<RunningQueue> deactivate() override {
-        for (Chain& chain : held) {
-            chain.abandon();
-        }
-        held.clear();
-        std::vector<RunningQueue> back;
-        for (auto& [index, queue] : running) {
-            back.push_back(std::move(queue));
-        }
-        running.clear();
-        return back;
-    }
-    std::optional<RunningQueue> stop_queue(std::uint16_t index) override {
-        auto node = running.extract(index);
-        return node ? std::optional(std::move(node.mapped())) : std::nullopt;
-    }
-    base::Result<void> start_queue(RunningQueue queue) override {
-        running.emplace(queue.index, std::move(queue));
-        return {};
-    }
-    void reset() override { config_ = initial_config; }
-    void visit(snapshot::Visitor& visitor) override { visitor.field("config", config_); }
-
-    /// True when the queue had been kicked.
-    bool serve(std::uint16_t index) {
-        RunningQueue& queue = running.at(index);
-        std::uint64_t count = 0;
-        const bool kicked = ::read(queue.kick_fd, &count, sizeof count) == sizeof count;
-        while (Chain chain = queue.queue.pop()) {
-            const std::uint32_t written = testing::answer_request(chain);
-            queue.queue.push_used(std::move(chain), written);
-        }
-        queue.publish();
-        if (queue.queue.broken()) {
-            events->queue_broken(index, queue.queue.fault());
-        }
-        return kicked;
-    }
-
-    bool fail_next = false;
-    DeviceEvents* events = nullptr;
-    std::map<std::uint16_t, RunningQueue> running;
-    std::vector<Chain> held;
-
-  private:
-    static constexpr std::uint64_t initial_config = 0x1122'3344'5566'7788;
-    std::array<QueueLimits, 2> limits_{QueueLimits{.size_max = 64}, QueueLimits{.size_max = 16}};
-    std::uint64_t config_ = initial_config;
-};
 
 /// Refuses or records.
 class FakeWiring : public EventWiring {
@@ -375,6 +305,64 @@ TEST_F(PciTransportTest, AQueueIsResetAndStartedAgainWhileTheDeviceRuns) {
     bench_.set_queue(0, driver_->geometry());
     EXPECT_EQ(bench_.read(common::queue_enable, 2), 1U);
     exchange(5);
+}
+
+TEST_F(PciTransportTest, Class1_NoFieldWrittenInAnyStatusStateReachesARunningQueue) {
+    using namespace status;
+    const std::array<std::uint8_t, 7> states{
+        0,    acknowledge, acknowledge | driver, acknowledge | driver | features_ok, 0x0F,
+        0x4F,   // DEVICE_NEEDS_RESET
+        0x8F};  // FAILED
+    std::mt19937_64 random(1);
+    for (const std::uint8_t state : states) {
+        SCOPED_TRACE(state);
+        bench_.set_status(0);
+        const bool runs = (state & driver_ok) != 0;
+        if (runs) {
+            start();
+        }
+        if (state == 0x4F) {
+            ASSERT_TRUE(
+                bench_.memory->store<std::uint16_t>(driver_->geometry().driver_area + 2, 999));
+            device_->serve(0);
+            bench_.loop->run_once(0);
+        } else if (state == (acknowledge | driver | features_ok)) {
+            ASSERT_TRUE(bench_.negotiate(modern));
+        } else if (state != 0x0F) {
+            bench_.set_status(state & acknowledge);
+            bench_.set_status(state);
+        }
+        ASSERT_EQ(bench_.status(), state);
+        for (std::uint64_t offset = 0; offset < common::end; ++offset) {
+            for (unsigned size = 1; size <= 8; size *= 2) {
+                // The status moves on only by itself, above.
+                if (offset <= common::device_status && offset + size > common::device_status) {
+                    continue;
+                }
+                for (const std::uint64_t value :
+                     {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{8}, std::uint64_t{0x2'0000},
+                      ~std::uint64_t{0}, random()}) {
+                    bench_.write(common::queue_select, 2, random() % 3);
+                    bench_.write(offset, size, value & base::ones(size));
+                }
+            }
+        }
+        EXPECT_EQ(bench_.status(), state);
+        ASSERT_EQ(device_->running.contains(0), runs);
+        EXPECT_FALSE(device_->running.contains(1));
+        if (runs) {
+            EXPECT_EQ(device_->running.at(0).queue.geometry(), driver_->geometry());
+            bench_.write(common::queue_select, 2, 0);
+            EXPECT_EQ(bench_.read(common::queue_size, 2), 16U);
+            EXPECT_EQ(bench_.read(common::queue_enable, 2), 1U);
+        }
+        if (state == 0x0F) {
+            exchange(20);
+        }
+        bench_.set_status(0);
+        start();
+        exchange(3);
+    }
 }
 
 TEST_F(PciTransportTest, QueuesDoNotStartLateWithoutRingReset) {
