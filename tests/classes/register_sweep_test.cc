@@ -119,6 +119,48 @@ TEST_P(Registers, Class9_EveryOffsetOfTheStructuresTakesEveryWidth) {
     EXPECT_TRUE(alive());
 }
 
+TEST_P(Registers, Class9_EveryOffsetOfTheLegacyWindowTakesEveryWidth) {
+    using virtio::PciTransportModel;
+    if (std::string_view(GetParam()) == "vsock") {
+        GTEST_SKIP() << "it has no legacy interface";
+    }
+    std::mt19937_64 random(9);
+    for (const auto model : {PciTransportModel::transitional, PciTransportModel::legacy}) {
+        bench_.plug_in(make(GetParam()), nullptr, false, model);
+        for (const bool msix : {false, true}) {
+            const std::uint64_t capability = bench_.read_config(0x34, 1);
+            ASSERT_EQ(bench_.read_config(capability, 1), 0x11U);
+            bench_.write_config(capability + 2, 2, msix ? 0x8000 : 0);
+            // A driver comes, with each queue in turn, and is gone again.
+            for (std::uint64_t round = 0; round < 8; ++round) {
+                bench_.write_legacy(legacy::device_status, 1, 3);
+                bench_.write_legacy(legacy::queue_select, 2, round % 4);
+                bench_.write_legacy(legacy::queue_address, 4, 0x10 + round);
+                bench_.write_legacy(legacy::device_status, 1, 7);
+                for (std::uint64_t offset = 0; offset < legacy_bar_size; ++offset) {
+                    for (unsigned size = 1; size <= 4 && offset + size <= legacy_bar_size;
+                         size *= 2) {
+                        bench_.write_legacy(offset, size, random() & base::ones(size));
+                        EXPECT_EQ(bench_.read_legacy(offset, size) & ~base::ones(size), 0U)
+                            << offset << " " << size;
+                    }
+                }
+                worker_->call([] {});
+                bench_.loop->run_once(0);
+                bench_.write_legacy(legacy::device_status, 1, 0);
+                EXPECT_EQ(bench_.read_legacy(legacy::device_status, 1), 0U);
+                EXPECT_FALSE(bench_.transport->active());
+            }
+        }
+        bench_.write_legacy(legacy::device_status, 1, 3);
+        bench_.write_legacy(legacy::queue_select, 2, 0);
+        EXPECT_NE(bench_.read_legacy(legacy::queue_size, 2), 0U);
+        bench_.write_legacy(legacy::queue_address, 4, 0x10);
+        EXPECT_EQ(bench_.read_legacy(legacy::queue_address, 4), 0x10U);
+        bench_.write_legacy(legacy::device_status, 1, 0);
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(, Registers, ::testing::ValuesIn(every_device), name_of_device);
 
 }  // namespace

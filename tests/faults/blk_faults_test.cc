@@ -33,13 +33,26 @@ constexpr std::uint32_t type_write_zeroes = 13;
 constexpr std::uint8_t ok = 0;
 constexpr std::uint64_t features = base::bit(9) | base::bit(13) | base::bit(14);
 
+/// How the image is opened and served.
+struct Mode {
+    const char* name;
+    BlockAio aio = BlockAio::automatic;
+    bool write_through = false;
+    bool direct = false;
+};
+
+/// A disk whose writes last by themselves offers no flush.
+std::uint64_t features_of(const Mode& mode) {
+    return mode.write_through ? features & ~base::bit(9) : features;
+}
+
 /// What has to be on the disk: a byte that no answer has promised anything about is none.
 using Model = std::vector<std::optional<std::byte>>;
 
 /// One disk, from the opening of its image to its end, with a request of each kind.
 class DiskRun {
   public:
-    DiskRun(std::string path, BlockAio aio) : path_(std::move(path)), aio_(aio) {
+    DiskRun(std::string path, const Mode& mode) : path_(std::move(path)), mode_(mode) {
         std::ofstream(path_, std::ios::binary) << std::string(disk_bytes, 'a');
         model_.assign(disk_bytes, std::byte{'a'});
     }
@@ -49,13 +62,13 @@ class DiskRun {
         if (!open()) {
             return;
         }
-        if (device_.start(features)) {
+        if (device_.start(features_of(mode_))) {
             requests();
         }
         // The host is well again: so is the disk, after a reset at the latest.
         testing::stop_host_faults();
         if (device_.asks_for_reset()) {
-            ASSERT_TRUE(device_.start(features));
+            ASSERT_TRUE(device_.start(features_of(mode_)));
         }
         EXPECT_EQ(write(9, 2, std::byte{'z'}), ok);
         EXPECT_EQ(read(0, disk_bytes / 512), ok);
@@ -71,14 +84,19 @@ class DiskRun {
             return false;
         }
         worker_ = std::move(*worker);
-        auto store = backend::FileBlockStore::open({.path = path_, .discard = true, .aio = aio_});
+        auto store = backend::FileBlockStore::open({.path = path_,
+                                                    .write_through = mode_.write_through,
+                                                    .direct = mode_.direct,
+                                                    .discard = true,
+                                                    .aio = mode_.aio});
         if (!good(store)) {
             return false;
         }
         store_ = std::move(*store);
         workers_ = {worker_.get()};
-        auto device =
-            std::make_unique<VirtioBlk>(VirtioBlkSpec{.discard = true}, store_.get(), workers_);
+        auto device = std::make_unique<VirtioBlk>(
+            VirtioBlkSpec{.write_through = mode_.write_through, .discard = true}, store_.get(),
+            workers_);
         return good(device_.bench().try_to_plug_in(std::move(device)));
     }
 
@@ -170,7 +188,7 @@ class DiskRun {
     }
 
     const std::string path_;
-    const BlockAio aio_;
+    const Mode mode_;
     Model model_;
     std::unique_ptr<event::Worker> worker_;
     std::vector<event::Worker*> workers_;
@@ -178,7 +196,7 @@ class DiskRun {
     testing::DrivenDevice device_;
 };
 
-class BlkFaultsTest : public ::testing::TestWithParam<BlockAio> {
+class BlkFaultsTest : public ::testing::TestWithParam<Mode> {
   protected:
     BlkFaultsTest() {
         const int fd = mkstemp(path_.data());
@@ -190,17 +208,28 @@ class BlkFaultsTest : public ::testing::TestWithParam<BlockAio> {
 };
 
 TEST_P(BlkFaultsTest, EveryHostCallMayFailAndNothingAcknowledgedIsLost) {
+    std::ofstream(path_) << std::string(disk_bytes, 'a');
+    if (const auto store =
+            backend::FileBlockStore::open({.path = path_, .direct = GetParam().direct});
+        !store && GetParam().direct) {
+        GTEST_SKIP() << store.error().message;
+    }
     const unsigned met = testing::walk_host_faults(
         500, [this](const FaultPlan& plan) { DiskRun(path_, GetParam()).run(plan); });
     // Opening alone is ten calls, each of 14 requests one or more.
     EXPECT_GT(met, 60U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Aio, BlkFaultsTest,
-                         ::testing::Values(BlockAio::io_uring, BlockAio::threads),
-                         [](const auto& aio) {
-                             return aio.param == BlockAio::threads ? "Threads" : "IoUring";
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    , BlkFaultsTest,
+    ::testing::Values(
+        Mode{.name = "IoUring", .aio = BlockAio::io_uring},
+        Mode{.name = "Threads", .aio = BlockAio::threads},
+        Mode{.name = "IoUringWritethru", .aio = BlockAio::io_uring, .write_through = true},
+        Mode{.name = "ThreadsWritethru", .aio = BlockAio::threads, .write_through = true},
+        Mode{.name = "IoUringNocache", .aio = BlockAio::io_uring, .direct = true},
+        Mode{.name = "ThreadsNocache", .aio = BlockAio::threads, .direct = true}),
+    [](const auto& mode) { return std::string(mode.param.name); });
 
 }  // namespace
 }  // namespace cupule::device

@@ -234,6 +234,11 @@ TEST_P(VirtioBlkTest, DescribesTheDisk) {
     EXPECT_EQ(bench_->read(0x2000 + 20, 4), 512U);
     EXPECT_EQ(bench_->read(0x2000 + 24, 1), 3U);
     EXPECT_EQ(bench_->read(0x2000 + 26, 2), 8U);
+    // A chain has room for as many buffers as SEG_MAX says, and for header and status.
+    EXPECT_NE(bench_->offered() & base::bit(2), 0U);
+    const std::uint64_t seg_max = bench_->read(0x2000 + 12, 4);
+    EXPECT_EQ(seg_max, 254U);
+    EXPECT_EQ(bench_->transport->device().queues()[0].segments_max, seg_max + 2);
 }
 
 TEST_P(VirtioBlkTest, ResetsWithRequestsInFlightLeaveNoWorkBehind) {
