@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,6 +35,8 @@ struct ServeOptions {
     std::string socket;
     /// The longest look for work before a worker sleeps.
     std::uint64_t poll_ns = 50'000;
+    /// As VmOptions has it.
+    std::optional<std::uint32_t> statistics_period_s{};
 };
 
 /// The world of a command, so that tests can stand in for it.

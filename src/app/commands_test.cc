@@ -22,6 +22,7 @@ struct Output {
     std::string out;
     std::string errors;
     std::vector<std::string> ran;
+    std::optional<std::uint32_t> serve_statistics_s{};
 };
 
 Output call(const std::vector<std::string_view>& words) {
@@ -48,6 +49,7 @@ Output call(const std::vector<std::string_view>& words) {
         .run_serve =
             [&output](const ServeOptions& options) {
                 output.ran.push_back(options.device + " " + options.options + " " + options.socket);
+                output.serve_statistics_s = options.statistics_period_s;
                 return 5;
             }};
     output.status = run_program(words, context);
@@ -90,6 +92,14 @@ TEST(Commands, ServeTakesADeviceItsOptionsAndASocket) {
         EXPECT_EQ(output.ran, std::vector<std::string>{"virtio-blk d,ro s"});
     }
     EXPECT_THAT(call({"cupule", "serve", "--help"}).out, HasSubstr("--socket PATH"));
+    EXPECT_EQ(call({"cupule", "serve", "virtio-blk", "d", "--socket", "s"}).serve_statistics_s,
+              std::nullopt);
+    EXPECT_EQ(call({"cupule", "serve", "virtio-blk", "d", "--socket", "s", "--stats", "5"})
+                  .serve_statistics_s,
+              5U);
+    EXPECT_EQ(call({"cupule", "serve", "virtio-blk", "d", "--socket", "s", "--stats=0"})
+                  .serve_statistics_s,
+              0U);
 }
 
 TEST(Commands, ServeSaysWhatIsWrongAndServesNothing) {
@@ -99,6 +109,8 @@ TEST(Commands, ServeSaysWhatIsWrongAndServesNothing) {
         {{"cupule", "serve", "virtio-blk", "d"}, "--socket PATH is missing"},
         {{"cupule", "serve", "virtio-blk", "d,bogus", "--socket", "s"}, "'bogus'"},
         {{"cupule", "serve", "virtio-blk", "d", "--socket", "s", "--poll", "x"}, "--poll 'x'"},
+        {{"cupule", "serve", "virtio-blk", "d", "--socket", "s", "--stats", "-1"}, "--stats '-1'"},
+        {{"cupule", "serve", "virtio-blk", "d", "--socket", "s", "--stats"}, "--stats ''"},
         {{"cupule", "serve", "virtio-blk", "d", "--sock", "s"}, "unknown option '--sock'"},
         {{"cupule", "serve", "virtio-net", "tap=t,vhost", "--socket", "s"}, "neither vhost"},
         {{"cupule", "serve", "virtio-net", "vhost-user=x", "--socket", "s"}, "vhost-user"},

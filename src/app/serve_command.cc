@@ -11,6 +11,7 @@
 #include "event/event_loop.h"
 #include "machine/disk_parts.h"
 #include "machine/net_parts.h"
+#include "machine/virtio_endpoint.h"
 #include "vhost_user/back_end_server.h"
 
 namespace cupule::app {
@@ -32,9 +33,16 @@ struct Share {
     bool has_config = true;
 };
 
+void log_statistics(const virtio::Device& device, machine::StatisticsDetail detail) {
+    for (const std::string& line : machine::queue_lines(device, detail)) {
+        base::log(base::LogLevel::notice, "{} {}", device.id().name, line);
+    }
+}
+
 /// Runs until a signal comes.
-base::Result<void> serve(virtio::Device& device, const Share& share, const std::string& socket,
+base::Result<void> serve(virtio::Device& device, const Share& share, const ServeOptions& options,
                          int signals) {
+    const std::string& socket = options.socket;
     CUPULE_TRY_ASSIGN(const auto loop, event::EventLoop::create());
     event::Monitor monitor;
     event::Monitor signal_monitor;
@@ -50,14 +58,27 @@ base::Result<void> serve(virtio::Device& device, const Share& share, const std::
                                                          .has_config = share.has_config},
                                                         socket));
     base::log_info("serving {} at '{}'", device.id().name, socket);
+    const std::uint64_t period_ns = options.statistics_period_s.value_or(0) * event::ns_per_s;
+    std::unique_ptr<event::Timer> statistics;
+    statistics = loop->make_timer(signal_monitor, [&] {
+        log_statistics(device, machine::StatisticsDetail::percentiles);
+        statistics->start_at(loop->clock().now_ns() + period_ns);
+    });
+    if (period_ns != 0) {
+        event::MutexLock lock(signal_monitor);
+        statistics->start_at(loop->clock().now_ns() + period_ns);
+    }
     loop->run();
+    if (options.statistics_period_s) {
+        log_statistics(device, machine::StatisticsDetail::histograms);
+    }
     return {};
 }
 
 base::Result<void> serve_disk(const ServeOptions& options, int signals) {
     CUPULE_TRY_ASSIGN(const auto disk, backend::parse_block_options(options.options));
     CUPULE_TRY_ASSIGN(auto parts, machine::make_disk(disk, "user", "CUPULE-USER", options.poll_ns));
-    return serve(*parts.device, {.queues = static_cast<std::uint16_t>(disk.queues)}, options.socket,
+    return serve(*parts.device, {.queues = static_cast<std::uint16_t>(disk.queues)}, options,
                  signals);
 }
 
@@ -72,7 +93,7 @@ base::Result<void> serve_card(const ServeOptions& options, int signals) {
                   .queues = static_cast<std::uint16_t>(2 * card.queues),
                   .queues_in_one = 2,
                   .has_config = false},
-                 options.socket, signals);
+                 options, signals);
 }
 
 }  // namespace

@@ -14,10 +14,12 @@ namespace {
 using Words = std::span<const std::string_view>;
 
 constexpr std::uint64_t poll_ns_max = 10'000'000;
+/// As for `run`.
+constexpr std::uint64_t statistics_s_max = 86'400;
 
 constexpr std::string_view help =
-    "usage: cupule serve virtio-blk OPTIONS --socket PATH [--poll NANOSECONDS]\n"
-    "       cupule serve virtio-net OPTIONS --socket PATH [--poll NANOSECONDS]\n"
+    "usage: cupule serve virtio-blk OPTIONS --socket PATH [--poll NANOSECONDS] [--stats SECONDS]\n"
+    "       cupule serve virtio-net OPTIONS --socket PATH [--poll NANOSECONDS] [--stats SECONDS]\n"
     "\n"
     "Serves a device of this program to another virtual machine monitor over vhost-user: to\n"
     "`cupule run -s N,virtio-blk,vhost-user=PATH`, QEMU, DPDK and others. OPTIONS are those "
@@ -29,6 +31,8 @@ constexpr std::string_view help =
     "  --poll NANOSECONDS                  the longest look for work before a worker sleeps, 0 to\n"
     "                                      10000000; it looks only while that has paid lately\n"
     "                                      [default: 50000]\n"
+    "  --stats SECONDS                     log what each queue has done at the end, and every\n"
+    "                                      SECONDS where that is not 0; at most 86400\n"
     "  --help                              this text\n";
 
 /// A word, or the value of `--name VALUE` and `--name=VALUE`.
@@ -58,9 +62,20 @@ void read_option(std::string_view word, Reader& reader, ServeOptions& options, P
         options.socket = value;
         return;
     }
+    if (name == "--stats") {
+        const auto seconds = parse_number(value, 0, statistics_s_max);
+        if (!seconds) {
+            problems.error(exit_bad_value, "serve: option --stats '{}': 0 to {} seconds", value,
+                           statistics_s_max);
+            return;
+        }
+        options.statistics_period_s = static_cast<std::uint32_t>(*seconds);
+        return;
+    }
     if (name != "--poll") {
         problems.error(exit_failure,
-                       "serve: unknown option '{}'; there are --socket, --poll and --help", name);
+                       "serve: unknown option '{}'; there are --socket, --poll, --stats and --help",
+                       name);
         return;
     }
     const auto poll_ns = parse_number(value, 0, poll_ns_max);

@@ -7,7 +7,7 @@ RunState PcCommands::state() const {
 }
 
 std::vector<std::string> PcCommands::statistics() const {
-    return pc_.statistics();
+    return pc_.statistics(machine::StatisticsDetail::histograms);
 }
 
 base::Result<void> PcCommands::stop() {

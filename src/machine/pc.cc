@@ -194,7 +194,7 @@ base::Result<End> Pc::run() {
     services_.loop.run();
     vm_->pause();
     if (options_.statistics_period_s) {
-        log_statistics();
+        log_statistics(StatisticsDetail::histograms);
     }
     return end_.value_or(End{.reason = EndReason::forced_stop});
 }
@@ -206,7 +206,7 @@ void Pc::start_statistics_timer() {
     }
     event::MutexLock lock(statistics_monitor_);
     statistics_timer_ = services_.loop.make_timer(statistics_monitor_, [this, period_ns] {
-        log_statistics();
+        log_statistics(StatisticsDetail::percentiles);
         statistics_timer_->start_at(services_.loop.clock().now_ns() + period_ns);
     });
     statistics_timer_->start_at(services_.loop.clock().now_ns() + period_ns);
@@ -238,14 +238,14 @@ void Pc::watch_interrupts() {
     }
 }
 
-std::vector<std::string> Pc::statistics() const {
-    std::vector<std::string> lines = wiring_->pci->statistics();
+std::vector<std::string> Pc::statistics(StatisticsDetail detail) const {
+    std::vector<std::string> lines = wiring_->pci->statistics(detail);
     lines.insert(lines.begin(), fmt::format("{} exits to cupule", vm_->request_count()));
     return lines;
 }
 
-void Pc::log_statistics() const {
-    for (const std::string& line : statistics()) {
+void Pc::log_statistics(StatisticsDetail detail) const {
+    for (const std::string& line : statistics(detail)) {
         base::log(base::LogLevel::notice, "{}: {}", options_.name, line);
     }
 }

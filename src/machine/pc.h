@@ -22,6 +22,7 @@
 #include "machine/pci_devices.h"
 #include "machine/platform_devices.h"
 #include "machine/serial_ports.h"
+#include "machine/statistics_detail.h"
 #include "machine/vm_options.h"
 #include "memory/guest_memory.h"
 
@@ -70,7 +71,8 @@ class Pc : public LifeCycle::Control {
     void release_images();
 
     /// What the machine and its devices have done so far: a line each.
-    std::vector<std::string> statistics() const;
+    std::vector<std::string> statistics(
+        StatisticsDetail detail = StatisticsDetail::percentiles) const;
     /// A drive that had no disk gets one; see PciDevices::insert_disk.
     base::Result<void> insert_disk(unsigned slot, const std::string& path);
     /// A balloon asks the guest for so much of its memory; see PciDevices::inflate.
@@ -102,7 +104,7 @@ class Pc : public LifeCycle::Control {
     /// As `resume`, where a failure ends the machine.
     void wake(device::WakeSource source);
     void end(End end);
-    void log_statistics() const;
+    void log_statistics(StatisticsDetail detail) const;
     void start_statistics_timer();
     void start_interrupt_monitor();
     void watch_interrupts();

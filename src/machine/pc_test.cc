@@ -8,6 +8,7 @@
 
 #include "boot/testing/temporary_file.h"
 #include "machine/testing/pc_bench.h"
+#include "machine/virtio_endpoint.h"
 
 namespace cupule::machine {
 namespace {
@@ -43,6 +44,32 @@ TEST(Pc, MapsItsRamInOneOrTwoPiecesAndTellsTheGuestTheSame) {
         EXPECT_EQ(bench.load<std::uint64_t>(last + 4), high ? 4 * gib : 0xE000'0000U);
         EXPECT_EQ(bench.load<std::uint64_t>(last + 12), high ? size - 2 * gib : 0x2000'0000U);
     }
+}
+
+TEST(Pc, EachQueueOfADeviceHasALineOfStatistics) {
+    VmOptions options = PcBench::default_options();
+    options.slots.push_back({.slot = 5, .device = "virtio-rnd", .options = {}});
+    options.slots.push_back({.slot = 6, .device = "virtio-net", .options = "loop"});
+    PcBench bench(options);
+    ASSERT_EQ(bench.error(), "");
+    for (const auto detail : {StatisticsDetail::percentiles, StatisticsDetail::histograms}) {
+        const std::vector<std::string> lines = bench.pc().statistics(detail);
+        ASSERT_EQ(lines.size(), 4U);
+        EXPECT_TRUE(lines[0].ends_with("exits to cupule")) << lines[0];
+        EXPECT_TRUE(lines[1].starts_with("00:05.0 virtio-rnd queue 0: 0 requests")) << lines[1];
+        EXPECT_TRUE(lines[2].starts_with("00:06.0 virtio-net queue 0: 0 requests")) << lines[2];
+        EXPECT_TRUE(lines[3].starts_with("00:06.0 virtio-net queue 1: 0 requests")) << lines[3];
+    }
+}
+
+TEST(Pc, AboutADeviceThatOthersServeItSaysWhoTheyAre) {
+    PcBench bench;
+    ASSERT_EQ(bench.error(), "");
+    VirtioEndpoint endpoint(bench.vm());
+    endpoint.served_by = "the kernel (vhost-net)";
+    EXPECT_EQ(endpoint.statistics(StatisticsDetail::histograms),
+              (std::vector<std::string>{
+                  "served by the kernel (vhost-net): nothing of its queues is counted here"}));
 }
 
 TEST(Pc, ABalloonIsAskedForAnotherSizeWhileTheGuestRuns) {

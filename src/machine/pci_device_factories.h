@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "event/event_loop.h"
 #include "hypervisor/vm.h"
 #include "irq/interrupt.h"
+#include "machine/statistics_detail.h"
 #include "machine/vm_options.h"
 #include "memory/guest_memory.h"
 #include "pci/function.h"
@@ -48,7 +50,7 @@ class Endpoint {
     virtual base::Result<void> placed() { return {}; }
     virtual void leaving() {}
     /// Lines for people about what the device has done so far. Control thread, no monitor held.
-    virtual std::vector<std::string> statistics() const { return {}; }
+    virtual std::vector<std::string> statistics(StatisticsDetail /*detail*/) const { return {}; }
 };
 
 using EndpointFactory = base::Result<std::unique_ptr<Endpoint>> (*)(const SlotOptions& slot,

@@ -232,10 +232,10 @@ base::Result<void> PciDevices::program() {
     return impl_->passthrough->assign();
 }
 
-std::vector<std::string> PciDevices::statistics() const {
+std::vector<std::string> PciDevices::statistics(StatisticsDetail detail) const {
     std::vector<std::string> lines;
     for (const PlacedEndpoint& each : impl_->endpoints) {
-        for (const std::string& line : each.endpoint->statistics()) {
+        for (const std::string& line : each.endpoint->statistics(detail)) {
             lines.push_back(fmt::format("{} {}", each.name, line));
         }
     }

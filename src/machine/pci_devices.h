@@ -14,6 +14,7 @@
 #include "io/io_dispatcher.h"
 #include "irq/interrupt_router.h"
 #include "machine/parts.h"
+#include "machine/statistics_detail.h"
 #include "machine/vm_options.h"
 #include "memory/guest_memory.h"
 
@@ -50,7 +51,7 @@ class PciDevices {
     base::Result<void> program();
 
     /// Lines for people about what the devices have done, each with the device's place and name.
-    std::vector<std::string> statistics() const;
+    std::vector<std::string> statistics(StatisticsDetail detail) const;
     /// A drive that had no disk gets one (acrn-dm's blkrescan): slot on bus 0, function 0.
     base::Result<void> insert_disk(unsigned slot, const std::string& path);
     /// A balloon there asks the guest to give up so much of its memory in all.

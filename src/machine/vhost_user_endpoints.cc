@@ -84,6 +84,7 @@ base::Result<std::unique_ptr<Endpoint>> make(const SlotOptions& slot,
                                                 "v-user {}:{}", slot.slot, slot.function)));
         event::EventLoop& loop = endpoint->worker->loop();
         const std::string socket = spec.path;
+        endpoint->served_by = fmt::format("the program behind {}", socket);
         auto back_end = vhost_user::FrontEnd::connect(socket);
         if (!back_end) {
             return base::fail("{}; is its program running? start it before the guest",

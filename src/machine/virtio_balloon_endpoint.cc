@@ -30,8 +30,8 @@ class BalloonEndpoint : public VirtioEndpoint {
           monitor(context.monitor),
           mib_max(context.memory.size() / mib) {}
     ~BalloonEndpoint() override { transport.reset(); }
-    std::vector<std::string> statistics() const override {
-        std::vector<std::string> lines = VirtioEndpoint::statistics();
+    std::vector<std::string> statistics(StatisticsDetail detail) const override {
+        std::vector<std::string> lines = VirtioEndpoint::statistics(detail);
         lines.push_back(size_text());
         if (const std::string text = balloon->statistics_text(); !text.empty()) {
             lines.push_back(text);

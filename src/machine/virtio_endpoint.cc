@@ -51,10 +51,21 @@ std::uint16_t virtio_subsystem_vendor(std::uint16_t type, bool windows) {
     return windows && has_signed_driver ? oracle_vendor_id : virtio::pci_layout::vendor_id;
 }
 
-std::vector<std::string> VirtioEndpoint::statistics() const {
+std::vector<std::string> VirtioEndpoint::statistics(StatisticsDetail detail) const {
+    if (!served_by.empty()) {
+        return {fmt::format("served by {}: nothing of its queues is counted here", served_by)};
+    }
+    return queue_lines(transport->device(), detail);
+}
+
+std::vector<std::string> queue_lines(const virtio::Device& device, StatisticsDetail detail) {
     std::vector<std::string> lines;
-    for (const virtio::QueueReport& report : transport->device().report()) {
+    for (const virtio::QueueReport& report : device.report()) {
         lines.push_back(report.to_text());
+        if (std::string all = report.histogram_text();
+            detail == StatisticsDetail::histograms && !all.empty()) {
+            lines.push_back(std::move(all));
+        }
     }
     return lines;
 }

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "machine/pci_device_factories.h"
 #include "virtio/event_wiring.h"
@@ -31,7 +32,7 @@ class VirtioEndpoint : public Endpoint {
     pci::Function& function() override { return transport->function(); }
     snapshot::Device& device() override { return *transport; }
 
-    std::vector<std::string> statistics() const override;
+    std::vector<std::string> statistics(StatisticsDetail detail) const override;
 
     /// `loop`: whose thread hears the device's events; nullptr: the control thread.
     base::Result<void> connect(std::unique_ptr<virtio::Device> device,
@@ -41,7 +42,12 @@ class VirtioEndpoint : public Endpoint {
 
     VmEventWiring wiring;
     std::unique_ptr<virtio::PciTransport> transport;
+    /// Who has the queues, where nothing of what they do comes through this process; else empty.
+    std::string served_by{};
 };
+
+/// A device's queues for people, a line each; with `histograms` one more where there are latencies.
+std::vector<std::string> queue_lines(const virtio::Device& device, StatisticsDetail detail);
 
 /// Takes the words `transitional` and `legacy` out of a device's options, wherever they stand
 /// behind a comma; the last one holds. `first_too`: the first word is no back end's name.

@@ -23,7 +23,9 @@ class NetEndpoint : public VirtioEndpoint {
 /// A tap and the kernel's thread for it.
 class VhostNetEndpoint : public VirtioEndpoint {
   public:
-    explicit VhostNetEndpoint(hypervisor::Vm& vm) : VirtioEndpoint(vm) {}
+    explicit VhostNetEndpoint(hypervisor::Vm& vm) : VirtioEndpoint(vm) {
+        served_by = "the kernel (vhost-net)";
+    }
     ~VhostNetEndpoint() override { transport.reset(); }
 
     base::Result<void> open(const backend::NetOptions& options, const virtio::VhostPowers& powers) {

@@ -20,7 +20,9 @@ constexpr std::uint32_t cid_max = 0xFFFF'FFFE;
 
 class VhostVsockEndpoint : public VirtioEndpoint {
   public:
-    explicit VhostVsockEndpoint(hypervisor::Vm& vm) : VirtioEndpoint(vm) {}
+    explicit VhostVsockEndpoint(hypervisor::Vm& vm) : VirtioEndpoint(vm) {
+        served_by = "the kernel (vhost-vsock)";
+    }
     ~VhostVsockEndpoint() override { transport.reset(); }
     std::unique_ptr<virtio::VhostKernel> kernel;
 };

@@ -51,6 +51,17 @@ std::string QueueReport::to_text() const {
     return text;
 }
 
+std::string QueueReport::histogram_text() const {
+    std::string text;
+    for (unsigned i = 0; i < LatencyHistogram::buckets; ++i) {
+        if (latency.counts[i] != 0) {
+            text += text.empty() ? fmt::format("queue {}: latencies: ", index) : ", ";
+            text += fmt::format("< {} {}", time_text(std::uint64_t{2} << i), latency.counts[i]);
+        }
+    }
+    return text;
+}
+
 void QueueMeter::request(std::uint64_t bytes, bool failed, std::uint64_t latency_ns) {
     request(bytes, failed);
     const auto width = static_cast<unsigned>(std::bit_width(latency_ns | 1)) - 1;

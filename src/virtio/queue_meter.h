@@ -37,6 +37,9 @@ struct QueueReport {
 
     /// One line: "queue 0: 12 requests, ...".
     std::string to_text() const;
+    /// One more, of all latencies: "queue 0: latencies: < 2048 ns 3, < 4096 ns 9"; empty without
+    /// any.
+    std::string histogram_text() const;
 };
 
 /// Counts for one queue: written by the worker that has it, read by any thread at any time. Each

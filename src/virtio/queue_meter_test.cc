@@ -29,6 +29,18 @@ TEST(QueueMeter, CountsWhatItIsTold) {
     EXPECT_THAT(report.to_text(), ::testing::HasSubstr("queue 3: 2 requests"));
 }
 
+TEST(QueueMeter, TheHistogramHasALineOfItsOwn) {
+    QueueMeter meter;
+    EXPECT_EQ(meter.report(2).histogram_text(), "");
+    meter.request(1, false);
+    EXPECT_EQ(meter.report(2).histogram_text(), "");
+    for (const std::uint64_t ns : {1500U, 1600U, 70'000U, 30'000'000U}) {
+        meter.request(1, false, ns);
+    }
+    EXPECT_EQ(meter.report(2).histogram_text(),
+              "queue 2: latencies: < 2048 ns 2, < 131 us 1, < 33 ms 1");
+}
+
 TEST(QueueMeter, RecentRequestsAreThoseSinceItWasAsked) {
     QueueMeter meter;
     EXPECT_EQ(meter.take_recent(), 0U);

@@ -25,6 +25,7 @@ base::Result<void> QueueServer::start(RunningQueue queue, DeviceEvents& events) 
         queue_ = std::move(queue);
         events_ = &events;
         broken_told_ = false;
+        woke_itself_ = false;
         return {};
     });
     started_ = result.has_value();
@@ -45,6 +46,9 @@ std::optional<RunningQueue> QueueServer::stop() {
 
 void QueueServer::kicked() {
     base::drain_eventfd(queue_->kick_fd);
+    if (!std::exchange(woke_itself_, false)) {
+        meter_.kick();
+    }
     serve_batch();
 }
 
@@ -54,7 +58,10 @@ void QueueServer::serve_batch() {
     queue.disable_notifications();
     bool drained = false;
     std::uint64_t delay_ns = 0;
-    for (unsigned served = 0; served < batch_max && !drained; ++served) {
+    unsigned served = 0;
+    const event::Clock& clock = worker_.loop().clock();
+    std::uint64_t now_ns = clock.now_ns();
+    for (; served < batch_max; ++served) {
         delay_ns = handler_.delay_ns();
         if (delay_ns != 0) {
             break;
@@ -64,10 +71,15 @@ void QueueServer::serve_batch() {
             drained = true;
             break;
         }
+        const std::uint64_t read = chain.readable_bytes();
         const std::uint32_t written = handler_.serve(chain);
         queue.push_used(std::move(chain), written);
+        const std::uint64_t began_ns = std::exchange(now_ns, clock.now_ns());
+        meter_.request(read + written, false, now_ns - began_ns);
     }
-    running.publish();
+    if (const bool interrupted = running.publish(); served != 0) {
+        meter_.batch(interrupted);
+    }
     if (queue.broken()) {
         if (!std::exchange(broken_told_, true)) {
             events_->queue_broken(running.index, queue.fault());
@@ -75,10 +87,12 @@ void QueueServer::serve_batch() {
         return;
     }
     if (delay_ns != 0) {
-        pause_->start_at(worker_.loop().clock().now_ns() + delay_ns);
+        meter_.throttle();
+        pause_->start_at(now_ns + delay_ns);
         return;
     }
     if (!drained || queue.enable_notifications()) {
+        woke_itself_ = true;
         base::signal_eventfd(running.kick_fd);  // more is there; the loop's turn first
     }
 }

@@ -8,6 +8,7 @@
 #include "event/event_loop.h"
 #include "event/worker.h"
 #include "virtio/device.h"
+#include "virtio/queue_meter.h"
 
 namespace cupule::virtio {
 
@@ -38,6 +39,8 @@ class QueueServer {
     /// The queue, with no request under way: waits for the one being served. Empty when none ran.
     [[nodiscard]] std::optional<RunningQueue> stop();
     bool running() const { return started_; }
+    /// What it has served so far. Any thread.
+    QueueReport report(std::uint16_t index) const { return meter_.report(index); }
 
   private:
     // Only on the worker.
@@ -46,12 +49,14 @@ class QueueServer {
 
     event::Worker& worker_;
     RequestHandler& handler_;
+    QueueMeter meter_;
     bool started_ = false;
     std::optional<RunningQueue> queue_;
     DeviceEvents* events_ = nullptr;
     std::unique_ptr<event::FdWatch> watch_;
     std::unique_ptr<event::Timer> pause_;
     bool broken_told_ = false;
+    bool woke_itself_ = false;
 };
 
 }  // namespace cupule::virtio

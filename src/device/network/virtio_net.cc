@@ -128,6 +128,7 @@ base::Result<void> VirtioNet::activate(std::uint64_t negotiated,
 
 base::Result<void> VirtioNet::start_queue(virtio::RunningQueue queue) {
     if (negotiated(feature::ctrl_vq) && queue.index == control_index()) {
+        control_at_ = queue.index;
         return control_server_->start(std::move(queue), *events_);
     }
     const std::size_t pair = queue.index / 2;
@@ -172,6 +173,11 @@ std::vector<virtio::QueueReport> VirtioNet::report() const {
     for (const auto& pair : pairs_) {
         reports.push_back(pair->receive_report(index++));
         reports.push_back(pair->transmit_report(index++));
+    }
+    // It stands behind the pairs that its driver knows of.
+    if (const auto control = control_server_->report(control_at_); control.requests != 0) {
+        reports.resize(std::min<std::size_t>(reports.size(), control.index));
+        reports.push_back(control);
     }
     return reports;
 }

@@ -85,6 +85,8 @@ class VirtioNet : public virtio::Device {
     event::Worker& control_worker_;
     std::unique_ptr<NetControl> control_;
     std::unique_ptr<virtio::QueueServer> control_server_;
+    /// Where the driver has it, for `report`.
+    std::atomic<std::uint16_t> control_at_{0};
 };
 
 }  // namespace cupule::device

@@ -625,6 +625,14 @@ TEST_P(VirtioNetTest, TheControlQueueIsTheThirdWithoutMultiqueue) {
     start(feature::ctrl_vq | feature::ctrl_rx, 3);
     EXPECT_EQ(control_, 2);
     EXPECT_EQ(command(net::control::rx_promisc, {1}), 0U);
+    const auto reports = bench_->transport->device().report();
+    ASSERT_EQ(reports.size(), 3U);
+    EXPECT_EQ(reports[2].index, 2U);
+    EXPECT_EQ(reports[2].requests, 1U);
+    EXPECT_EQ(reports[2].bytes, 4U);  // two of the command, one of its data, the answer
+    EXPECT_GE(reports[2].kicks, 1U);
+    EXPECT_EQ(reports[2].interrupts + reports[2].suppressed, 1U);
+    EXPECT_EQ(reports[2].latency.total(), 1U);
 }
 
 TEST_P(VirtioNetTest, ALinkThatGoesIsAConfigurationChange) {

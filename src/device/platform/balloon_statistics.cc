@@ -40,8 +40,9 @@ BalloonStatistics::~BalloonStatistics() {
 base::Result<void> BalloonStatistics::start(virtio::RunningQueue queue,
                                             virtio::DeviceEvents& events) {
     return worker_.call([&]() -> base::Result<void> {
-        CUPULE_TRY_ASSIGN(queue_, virtio::WorkerQueue::create(worker_, std::move(queue), events,
-                                                              [this] { kicked(); }));
+        CUPULE_TRY_ASSIGN(queue_,
+                          virtio::WorkerQueue::create(
+                              worker_, std::move(queue), events, [this] { kicked(); }, &meter_));
         timer_ = worker_.loop().make_timer(worker_.monitor(), [this] { give_back(); });
         queue_->again();
         return {};
@@ -69,6 +70,7 @@ void BalloonStatistics::kicked() {
     if (!held_) {
         held_ = queue.pop();
         if (held_) {
+            meter_.request(held_.readable_bytes(), false);
             read(held_);
             timer_->start_at(worker_.loop().clock().now_ns() + period_ns_);
         } else if (!queue.broken() && queue.enable_notifications()) {

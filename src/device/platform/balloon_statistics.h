@@ -34,6 +34,8 @@ class BalloonStatistics {
     /// One line for people, of what the guest said last: "the guest's memory: total 512 MiB, ...";
     /// empty when it said nothing. Any thread.
     std::string to_text() const;
+    /// What its queue has done. Any thread.
+    virtio::QueueReport report(std::uint16_t index) const { return meter_.report(index); }
 
   private:
     static constexpr std::size_t tags = 10;
@@ -45,6 +47,7 @@ class BalloonStatistics {
 
     event::Worker& worker_;
     const std::uint64_t period_ns_;
+    virtio::QueueMeter meter_;
     std::unique_ptr<virtio::WorkerQueue> queue_;
     std::unique_ptr<event::Timer> timer_;
     /// The driver's buffer, read.

@@ -97,6 +97,23 @@ std::vector<virtio::RunningQueue> VirtioBalloon::deactivate() {
     return back;
 }
 
+std::vector<virtio::QueueReport> VirtioBalloon::report() const {
+    std::vector<virtio::QueueReport> reports;
+    const auto add = [&reports](const virtio::QueueReport& report) {
+        if (report.requests != 0) {
+            reports.push_back(report);
+        }
+    };
+    for (std::uint16_t index = 0; index < queue_count; ++index) {
+        add(servers_[index]->report(index));
+        // One driver may report pages where another one's figures were.
+        if (index == statistics_queue && statistics_) {
+            add(statistics_->report(index));
+        }
+    }
+    return reports;
+}
+
 std::optional<virtio::RunningQueue> VirtioBalloon::stop_queue(std::uint16_t index) {
     return is_statistics(index) ? statistics_->stop() : servers_[index]->stop();
 }

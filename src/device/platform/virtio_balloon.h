@@ -51,6 +51,8 @@ class VirtioBalloon : public virtio::Device {
     base::Result<void> activate(std::uint64_t negotiated, std::vector<virtio::RunningQueue> queues,
                                 virtio::DeviceEvents& events) override;
     std::vector<virtio::RunningQueue> deactivate() override;
+    /// Of the queues that a driver has used: which there are is the driver's choice.
+    std::vector<virtio::QueueReport> report() const override;
     std::optional<virtio::RunningQueue> stop_queue(std::uint16_t index) override;
     base::Result<void> start_queue(virtio::RunningQueue queue) override;
     void reset() override;

@@ -61,6 +61,13 @@ TEST_P(VirtioBalloonTest, InflatedPagesGoBackToTheHostAndReadZero) {
     EXPECT_EQ(memory_->load<std::uint8_t>({pages_at + 4096}), 0);
     EXPECT_EQ(memory_->load<std::uint8_t>({pages_at + 3 * 4096}), 7);
     request(1, {.address = {numbers_at}, .length = 4});
+    const auto reports = balloon_->report();
+    ASSERT_EQ(reports.size(), 2U);
+    EXPECT_EQ(reports[0].index, 0U);
+    EXPECT_EQ(reports[0].requests, 1U);
+    EXPECT_EQ(reports[0].bytes, 16U);
+    EXPECT_EQ(reports[1].index, 1U);
+    EXPECT_EQ(reports[1].bytes, 4U);
 }
 
 TEST_P(VirtioBalloonTest, Class4_PagesOutsideRamAreIgnored) {
@@ -143,6 +150,9 @@ TEST_P(VirtioBalloonTest, TheStatisticsBufferIsKeptForThePeriodAndComesBackAtARe
     const auto said = [&] { return !balloon_->statistics_text().empty(); };
     EXPECT_TRUE(until(said));
     EXPECT_FALSE(drivers_[2]->collect());
+    ASSERT_EQ(balloon_->report().size(), 1U);
+    EXPECT_EQ(balloon_->report()[0].index, 2U);
+    EXPECT_EQ(balloon_->report()[0].bytes, 10U);
     bench_->set_status(0);
     EXPECT_EQ(bench_->status(), 0U);
 }

@@ -54,6 +54,7 @@ class VirtioRnd : public virtio::Device, private virtio::RequestHandler {
     base::Result<void> activate(std::uint64_t negotiated, std::vector<virtio::RunningQueue> queues,
                                 virtio::DeviceEvents& events) override;
     std::vector<virtio::RunningQueue> deactivate() override;
+    std::vector<virtio::QueueReport> report() const override { return {server_.report(0)}; }
     std::optional<virtio::RunningQueue> stop_queue(std::uint16_t index) override;
     base::Result<void> start_queue(virtio::RunningQueue queue) override;
     void reset() override {}

@@ -51,6 +51,14 @@ TEST_P(VirtioRndTest, FillsBuffersAndNoMoreThanItsLimit) {
     EXPECT_EQ(request(8192).written, VirtioRnd::request_bytes_max);
     EXPECT_EQ(source_.given, 100 + VirtioRnd::request_bytes_max);
     EXPECT_EQ(drivers_[0]->violation(), "");
+    settle();
+    const auto reports = bench_->transport->device().report();
+    ASSERT_EQ(reports.size(), 1U);
+    EXPECT_EQ(reports[0].requests, 2U);
+    EXPECT_EQ(reports[0].bytes, source_.given);
+    EXPECT_GE(reports[0].kicks, 1U);
+    EXPECT_EQ(reports[0].interrupts + reports[0].suppressed, 2U);
+    EXPECT_EQ(reports[0].latency.total(), 2U);
 }
 
 TEST_P(VirtioRndTest, AnswersABufferItCannotWriteWithNothing) {

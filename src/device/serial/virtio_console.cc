@@ -122,6 +122,22 @@ std::vector<virtio::RunningQueue> VirtioConsole::deactivate() {
     });
 }
 
+std::vector<virtio::QueueReport> VirtioConsole::report() const {
+    std::vector<virtio::QueueReport> reports;
+    for (std::uint16_t index = 0; index < limits_.size(); ++index) {
+        if (index == control_in) {
+            reports.push_back(control_in_meter_.report(index));
+        } else if (index == control_out) {
+            reports.push_back(control_out_meter_.report(index));
+        } else {
+            const VirtioConsolePort& port = *ports_[port_of(index)].port;
+            reports.push_back(index % 2 == 0 ? port.input_report(index)
+                                             : port.output_report(index));
+        }
+    }
+    return reports;
+}
+
 void VirtioConsole::reset() {
     worker_.call([this] {
         messages_.clear();
@@ -145,15 +161,15 @@ base::Result<void> VirtioConsole::start_queue(virtio::RunningQueue queue) {
 base::Result<void> VirtioConsole::start(virtio::RunningQueue queue) {
     const std::uint16_t index = queue.index;
     if (index == control_in) {
-        CUPULE_TRY_ASSIGN(control_in_,
-                          virtio::WorkerQueue::create(worker_, std::move(queue), *events_,
-                                                      [this] { send_messages(); }));
+        CUPULE_TRY_ASSIGN(control_in_, virtio::WorkerQueue::create(
+                                           worker_, std::move(queue), *events_,
+                                           [this] { send_messages(); }, &control_in_meter_));
         return {};
     }
     if (index == control_out) {
-        CUPULE_TRY_ASSIGN(control_out_,
-                          virtio::WorkerQueue::create(worker_, std::move(queue), *events_,
-                                                      [this] { serve_control(); }));
+        CUPULE_TRY_ASSIGN(control_out_, virtio::WorkerQueue::create(
+                                            worker_, std::move(queue), *events_,
+                                            [this] { serve_control(); }, &control_out_meter_));
         return {};
     }
     VirtioConsolePort& port = *ports_[port_of(index)].port;
@@ -182,6 +198,7 @@ void VirtioConsole::serve_control() {
         }
         virtio::ChainReader reader(chain);
         const auto message = reader.value<Message>();
+        control_out_meter_.request(chain.readable_bytes(), !message);
         queue.push_used(std::move(chain), 0);
         if (message && multiport_) {
             handle(message->id, message->event, message->value);
@@ -290,6 +307,7 @@ void VirtioConsole::send_messages() {
         virtio::ChainWriter writer(chain);
         writer.write(std::as_bytes(std::span(messages_.front())));
         messages_.pop_front();
+        control_in_meter_.request(writer.written(), false);
         queue.push_used(std::move(chain), writer.written());
     }
     control_in_->publish();

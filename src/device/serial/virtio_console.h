@@ -56,6 +56,7 @@ class VirtioConsole : public virtio::Device, private VirtioConsolePort::Listener
     base::Result<void> activate(std::uint64_t negotiated, std::vector<virtio::RunningQueue> queues,
                                 virtio::DeviceEvents& events) override;
     std::vector<virtio::RunningQueue> deactivate() override;
+    std::vector<virtio::QueueReport> report() const override;
     std::optional<virtio::RunningQueue> stop_queue(std::uint16_t index) override;
     base::Result<void> start_queue(virtio::RunningQueue queue) override;
     void reset() override;
@@ -89,6 +90,8 @@ class VirtioConsole : public virtio::Device, private VirtioConsolePort::Listener
     std::vector<virtio::QueueLimits> limits_;
     bool multiport_ = false;
     virtio::DeviceEvents* events_ = nullptr;
+    virtio::QueueMeter control_in_meter_;
+    virtio::QueueMeter control_out_meter_;
     std::unique_ptr<virtio::WorkerQueue> control_in_;
     std::unique_ptr<virtio::WorkerQueue> control_out_;
     /// Messages for the driver that have no buffer yet: at most messages_max.

@@ -26,15 +26,17 @@ VirtioConsolePort::~VirtioConsolePort() {
 
 base::Result<void> VirtioConsolePort::start_input(virtio::RunningQueue queue,
                                                   virtio::DeviceEvents& events) {
-    CUPULE_TRY_ASSIGN(input_, virtio::WorkerQueue::create(worker_, std::move(queue), events,
-                                                          [this] { pump_input(); }));
+    CUPULE_TRY_ASSIGN(
+        input_, virtio::WorkerQueue::create(
+                    worker_, std::move(queue), events, [this] { pump_input(); }, &input_meter_));
     return {};
 }
 
 base::Result<void> VirtioConsolePort::start_output(virtio::RunningQueue queue,
                                                    virtio::DeviceEvents& events) {
-    CUPULE_TRY_ASSIGN(output_, virtio::WorkerQueue::create(worker_, std::move(queue), events,
-                                                           [this] { pump_output(); }));
+    CUPULE_TRY_ASSIGN(
+        output_, virtio::WorkerQueue::create(
+                     worker_, std::move(queue), events, [this] { pump_output(); }, &output_meter_));
     return {};
 }
 
@@ -98,6 +100,7 @@ void VirtioConsolePort::pump_input() {
         }
         virtio::ChainWriter writer(waiting_);
         writer.write(std::as_bytes(std::span(bytes).first(count)));
+        input_meter_.request(writer.written(), false);
         queue.push_used(std::move(waiting_), writer.written());
     }
     input_->publish();
@@ -126,6 +129,7 @@ void VirtioConsolePort::pump_output() {
         }
         full = !send(sending_, budget);
         if (sent_ == sending_.readable_bytes()) {
+            output_meter_.request(sent_, false);
             queue.push_used(std::move(sending_), 0);
         }
     }

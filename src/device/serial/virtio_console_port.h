@@ -30,6 +30,13 @@ class VirtioConsolePort : private backend::ByteChannelEvents {
     /// Whether a program of the guest has the port open: only then input is read.
     void set_guest_open(bool open);
     bool host_open() const { return channel_.connected(); }
+    /// What its queues have done. Any thread.
+    virtio::QueueReport input_report(std::uint16_t index) const {
+        return input_meter_.report(index);
+    }
+    virtio::QueueReport output_report(std::uint16_t index) const {
+        return output_meter_.report(index);
+    }
 
   private:
     void readable() override { pump_input(); }
@@ -44,6 +51,8 @@ class VirtioConsolePort : private backend::ByteChannelEvents {
     backend::ByteChannel& channel_;
     Listener& listener_;
     bool guest_open_ = false;
+    virtio::QueueMeter input_meter_;
+    virtio::QueueMeter output_meter_;
     std::unique_ptr<virtio::WorkerQueue> input_;
     std::unique_ptr<virtio::WorkerQueue> output_;
     /// An input buffer that nothing has come for.

@@ -110,6 +110,25 @@ TEST_P(VirtioConsoleTest, ADriverWithoutMultiportHasTheFirstPort) {
     EXPECT_EQ(text(0), "type");
     give(0, 2, 4);
     EXPECT_EQ(text(0), "d");
+    settle();
+    const auto reports = console_->report();
+    ASSERT_EQ(reports.size(), 6U);
+    EXPECT_EQ(reports[0].requests, 2U);
+    EXPECT_EQ(reports[0].bytes, 5U);
+    EXPECT_EQ(reports[1].requests, 1U);
+    EXPECT_EQ(reports[1].bytes, 5U);
+    EXPECT_GE(reports[1].kicks, 1U);
+    EXPECT_EQ(reports[1].interrupts + reports[1].suppressed, 1U);
+    EXPECT_EQ(reports[5].requests, 0U);
+}
+
+TEST_P(VirtioConsoleTest, CountsControlMessagesBothWays) {
+    start(multiport);
+    introduce();
+    const auto reports = console_->report();
+    EXPECT_EQ(reports[2].requests, 7U);
+    EXPECT_EQ(reports[3].requests, 3U);
+    EXPECT_EQ(reports[3].bytes, 24U);
 }
 
 TEST_P(VirtioConsoleTest, PortsIntroduceThemselves) {
