@@ -90,8 +90,8 @@ shown() { tail -n 15 "$scratch/$1" "$scratch/$1.err" && false; }
 word() { sed -n "s/^$2 //p" "$1" | tr -d '\r' | tail -n 1; }
 # agree FILE NAME FILE NAME: the same word stands behind both, and one does.
 agree() { [ -n "$(word "$1" "$2")" ] && same "$(word "$1" "$2")" "$(word "$3" "$4")"; }
-# says FILE PATTERN
-says() { grep -aqE "$2" "$1" || shown "$1"; }
+# says NAME PATTERN: of a guest.
+says() { grep -aqE "$2" "$scratch/$1" || shown "$1"; }
 # ends PID SECONDS FILE: a guest in the background ends well in that time.
 ends() {
     status_of "$1" "$2"
