@@ -3,9 +3,16 @@
 #include <fmt/format.h>
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <system_error>
 #include <utility>
+
+#include "base/text.h"
 
 namespace cupule::event {
 
@@ -32,6 +39,24 @@ base::Result<void> pin(pthread_t thread, std::span<const unsigned> cpus) {
                                 fmt::join(cpus, ", "));
     }
     return {};
+}
+
+/// The threads that carry out io_uring's requests for this one, as Linux names them
+/// (io_uring/io-wq.c, create_io_worker), which have the class that this thread had when they were
+/// made: gives them the ordinary one.
+void restore_io_threads() {
+    const std::string name = fmt::format("iou-wrk-{}", gettid());
+    std::error_code none_more;
+    for (std::filesystem::directory_iterator task("/proc/self/task", none_more), end;
+         !none_more && task != end; task.increment(none_more)) {
+        std::string found;
+        std::getline(std::ifstream(task->path() / "comm"), found);
+        const auto thread = base::to_number<pid_t>(task->path().filename().native());
+        if (found == name && thread && sched_getscheduler(*thread) == SCHED_BATCH) {
+            const sched_param none{};
+            sched_setscheduler(*thread, SCHED_OTHER, &none);
+        }
+    }
 }
 
 }  // namespace
@@ -61,6 +86,9 @@ void Worker::follow_patience() {
     may_wait_ = sched_getscheduler(0) == (is_patient_ ? SCHED_BATCH : SCHED_OTHER) &&
                 sched_setscheduler(0, policy, &none) == 0;
     is_patient_ = may_wait_ ? !is_patient_ : is_patient_;
+    if (!is_patient_) {
+        restore_io_threads();
+    }
 }
 
 void Worker::run(const std::function<void()>& work) {

@@ -1,10 +1,15 @@
 #include "event/worker.h"
 
 #include <gtest/gtest.h>
+#include <liburing.h>
 #include <sched.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <array>
+#include <filesystem>
+#include <fstream>
+#include <string>
 #include <thread>
 
 #include "base/file_descriptor.h"
@@ -83,6 +88,40 @@ TEST(Worker, LetsItsWakersGoOnWhileItIsPatientOnly) {
     EXPECT_EQ(policy_after(*worker, WakePatience::trial_batches - 1), SCHED_BATCH);
     EXPECT_EQ(policy_after(*worker, 1), SCHED_OTHER);
     worker->call([&] { worker->served(0); });  // nothing was handed back: says nothing
+}
+
+/// The class of the thread that carries out the worker's io_uring requests; -1: there is none.
+int io_thread_policy(pid_t worker) {
+    const std::string name = "iou-wrk-" + std::to_string(worker);
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+        std::string found;
+        std::getline(std::ifstream(task.path() / "comm"), found);
+        if (found == name) {
+            return sched_getscheduler(std::stoi(task.path().filename()));
+        }
+    }
+    return -1;
+}
+
+TEST(Worker, ThreadsOfIoUringsAreOrdinaryOnesAfterATrial) {
+    auto worker = *Worker::create("test");
+    choose_policy(*worker, SCHED_OTHER);
+    const pid_t thread = worker->call([] { return gettid(); });
+    io_uring ring{};
+    if (worker->call([&] { return io_uring_queue_init(4, &ring, 0); }) != 0) {
+        GTEST_SKIP() << "the host refuses io_uring";
+    }
+    EXPECT_EQ(policy_after(*worker, WakePatience::eager_batches), SCHED_BATCH);
+    worker->call([&] {
+        io_uring_sqe* const entry = io_uring_get_sqe(&ring);
+        io_uring_prep_nop(entry);
+        io_uring_sqe_set_flags(entry, IOSQE_ASYNC);
+        io_uring_submit_and_wait(&ring, 1);
+    });
+    EXPECT_EQ(io_thread_policy(thread), SCHED_BATCH);
+    EXPECT_EQ(policy_after(*worker, WakePatience::trial_batches), SCHED_OTHER);
+    EXPECT_EQ(io_thread_policy(thread), SCHED_OTHER);
+    worker->call([&] { io_uring_queue_exit(&ring); });
 }
 
 TEST(Worker, LeavesASchedulingThatTheUserChoseAlone) {
