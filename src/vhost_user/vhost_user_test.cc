@@ -405,7 +405,9 @@ TEST_F(VhostUserTest, ARingThatIsBrokenAgainAndAgainAsksForAResetAndIsLoggedOnce
     server.start();
     plug_in();
     CountingSink there("vhost-user: virtio-blk queue 0");
-    CountingSink here("virtio-blk: queue 0: the ring is broken", &there);
+    CountingSink here(
+        "virtio-blk: queue 0 is broken until the driver resets the device: the ring is broken",
+        &there);
     for (unsigned round = 0; round < 3; ++round) {
         drive(version_1);
         break_ring();

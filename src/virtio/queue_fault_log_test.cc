@@ -213,7 +213,7 @@ TEST(QueueFaultLog, EachFaultAsksForAResetAndIsOneLineThatNamesIt) {
 TEST(QueueFaultLog, EveryFaultOfADriverHasItsCase) {
     const std::vector<Case> all = cases();
     for (auto i = static_cast<unsigned>(QueueFault::size_not_allowed);
-         i < static_cast<unsigned>(QueueFault::back_end_lost); ++i) {
+         i < static_cast<unsigned>(QueueFault::broken_elsewhere); ++i) {
         const auto fault = static_cast<QueueFault>(i);
         // A position is only restored, never written.
         EXPECT_TRUE(fault == QueueFault::position_not_allowed ||
