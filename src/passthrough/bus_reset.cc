@@ -12,10 +12,11 @@ base::Result<BusReset> read_bus_reset(VfioKernel& kernel, int device) {
     constexpr std::size_t head = sizeof(vfio_pci_hot_reset_info);
     constexpr std::size_t each = sizeof(vfio_pci_dependent_device);
     std::vector<std::byte> buffer(head);
-    vfio_pci_hot_reset_info info{};
+    // Ends in an array without a length, which C++ does not initialize.
+    vfio_pci_hot_reset_info info;
     // The first call tells how many there are; functions may come while we ask.
     for (unsigned attempt = 0;; ++attempt) {
-        info = {};
+        std::memset(&info, 0, head);
         info.argsz = static_cast<std::uint32_t>(buffer.size());
         std::memcpy(buffer.data(), &info, head);
         const int result = kernel.ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, buffer.data());

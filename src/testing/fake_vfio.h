@@ -203,7 +203,9 @@ class FakeVfio : public passthrough::VfioKernel {
             info.argsz = static_cast<std::uint32_t>(needed);
             info.cap_offset = fits ? sizeof info : 0;
             if (fits) {
-                vfio_region_info_cap_sparse_mmap capability{};
+                // Ends in an array without a length, which C++ does not initialize.
+                vfio_region_info_cap_sparse_mmap capability;
+                std::memset(&capability, 0, head);
                 capability.header.id = VFIO_REGION_INFO_CAP_SPARSE_MMAP;
                 capability.header.version = 1;
                 capability.nr_areas = static_cast<std::uint32_t>(region.sparse.size());
