@@ -625,6 +625,7 @@ TEST_P(VirtioNetTest, TheControlQueueIsTheThirdWithoutMultiqueue) {
     start(feature::ctrl_vq | feature::ctrl_rx, 3);
     EXPECT_EQ(control_, 2);
     EXPECT_EQ(command(net::control::rx_promisc, {1}), 0U);
+    settle();  // a batch is counted once it is shown
     const auto reports = bench_->transport->device().report();
     ASSERT_EQ(reports.size(), 3U);
     EXPECT_EQ(reports[2].index, 2U);
