@@ -382,8 +382,9 @@ void GuestMemory::clear(const RamRegion& region) const {
         if (first < 0 || first >= end) {
             return;  // no page from here on
         }
-        at = std::min(lseek(file_.get(), first, SEEK_HOLE), end);
-        CUPULE_ASSERT(at > first);
+        // Whoever shares the file may have taken the page away meanwhile: then all of it.
+        const off_t hole = lseek(file_.get(), first, SEEK_HOLE);
+        at = hole > first ? std::min(hole, end) : end;
         fill_guest({region.host + (first - begin), static_cast<std::size_t>(at - first)},
                    std::byte{0});
     }
