@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +26,12 @@ class RecordingLog : public base::LogSink {
     std::vector<std::string> lines() const CUPULE_EXCLUDES(mutex_) {
         event::MutexLock lock(mutex_);
         return lines_;
+    }
+    /// How many of them have `text` in them.
+    std::size_t count(std::string_view text) const CUPULE_EXCLUDES(mutex_) {
+        event::MutexLock lock(mutex_);
+        return static_cast<std::size_t>(std::ranges::count_if(
+            lines_, [text](const std::string& line) { return line.contains(text); }));
     }
     /// All of them, for a test's message.
     std::string text() const CUPULE_EXCLUDES(mutex_) {

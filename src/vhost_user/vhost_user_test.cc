@@ -18,6 +18,7 @@
 #include "backend/unix_socket.h"
 #include "device/storage/virtio_blk.h"
 #include "testing/no_device.h"
+#include "testing/recording_log.h"
 #include "testing/virtio_driver.h"
 #include "testing/virtio_pci_bench.h"
 #include "vhost_user/back_end_server.h"
@@ -184,28 +185,6 @@ class ServerProcess {
 
   private:
     pid_t pid_ = -1;
-};
-
-/// Counts lines of the log that have a text in them, of this process.
-class CountingSink : public base::LogSink {
-  public:
-    /// `next` hears everything too.
-    explicit CountingSink(std::string text, base::LogSink* next = nullptr)
-        : text_(std::move(text)), next_(next), before_(base::set_log_sink(this)) {}
-    ~CountingSink() override { base::set_log_sink(before_); }
-    void write(base::LogLevel level, std::string_view line) override {
-        count += line.find(text_) != std::string_view::npos ? 1U : 0U;
-        if (next_ != nullptr) {
-            next_->write(level, line);
-        }
-    }
-
-    std::atomic<unsigned> count{0};
-
-  private:
-    const std::string text_;
-    base::LogSink* const next_;
-    base::LogSink* before_;
 };
 
 #ifdef __has_feature
@@ -404,18 +383,19 @@ TEST_F(VhostUserTest, ARingThatIsBrokenAgainAndAgainAsksForAResetAndIsLoggedOnce
     Server server(*shared_, socket_, 1);
     server.start();
     plug_in();
-    CountingSink there("vhost-user: virtio-blk queue 0");
-    CountingSink here(
-        "virtio-blk: queue 0 is broken until the driver resets the device: the ring is broken",
-        &there);
+    const testing::RecordingLog log;
     for (unsigned round = 0; round < 3; ++round) {
         drive(version_1);
         break_ring();
         ASSERT_TRUE(until([&] { return bench_->status() == 0x4F; }));
         bench_->set_status(0);
     }
-    EXPECT_EQ(there.count, 1U);
-    EXPECT_EQ(here.count, 1U);
+    EXPECT_EQ(log.count("vhost-user: virtio-blk queue 0"), 1U) << log.text();
+    EXPECT_EQ(
+        log.count(
+            "virtio-blk: queue 0 is broken until the driver resets the device: the ring is broken"),
+        1U)
+        << log.text();
     drive(version_1);
     submit(0, 3, true);
     EXPECT_TRUE(collect(1));
