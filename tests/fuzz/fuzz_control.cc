@@ -27,6 +27,7 @@ class AnyCommands : public control::Commands {
         }
         return answer();
     }
+    base::Result<void> inflate(unsigned, std::uint64_t) override { return answer(); }
 
   private:
     base::Result<void> answer() {

@@ -71,10 +71,10 @@ class Fuzzer {
                                           return std::make_unique<hsm::testing::OneModel>(
                                               passthrough::make_i225_model(1, 4), host_);
                                       },
-                                  .map_host_memory = [this](std::uint64_t, std::uint64_t size)
+                                  .map_host_memory = [this](std::uint64_t, std::uint64_t bytes)
                                       -> base::Result<passthrough::HostMapping> {
                                       return passthrough::HostMapping::map(
-                                          0, size,
+                                          0, bytes,
                                           fmt::format("/proc/self/fd/{}", physical_.get()));
                                   },
                                   .loop = loop_.get()};
