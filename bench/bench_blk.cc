@@ -92,22 +92,28 @@ void BM_Pread(benchmark::State& state) {
     report(state);
 }
 
-/// The file's queue by itself: as virtio-blk has it (whole), or io_uring for every read.
+/// The file's queue by itself: as virtio-blk has it (whole), or io_uring for every read, with the
+/// memory registered or not (pinned).
 void BM_FileBackEnd(benchmark::State& state) {
     const auto depth = static_cast<unsigned>(state.range(0));
     const bool whole = state.range(1) == 1;
+    const bool pinned = state.range(2) == 1;
     const auto descriptor = *base::open_file(file().path(), TestFile::flags());
-    auto queue =
-        whole ? file().store().make_queue(depth)
-              : backend::make_uring_block_queue({.fd = descriptor.get()}, file().store(), depth);
-    if (!queue) {
-        state.SkipWithError(queue.error().message.c_str());
-        return;
-    }
     struct alignas(block) Buffer {
         std::array<char, block> bytes{};
     };
     std::vector<Buffer> buffers(depth);
+    const std::array memory{std::as_writable_bytes(std::span(buffers))};
+    backend::UringTarget target{.fd = descriptor.get()};
+    if (pinned) {
+        target.memory = memory;
+    }
+    auto queue = whole ? file().store().make_queue(depth)
+                       : backend::make_uring_block_queue(target, file().store(), depth);
+    if (!queue) {
+        state.SkipWithError(queue.error().message.c_str());
+        return;
+    }
     std::vector<iovec> segments(depth);
     const auto submit = [&](std::uint32_t token) {
         segments[token] = {.iov_base = buffers[token].bytes.data(), .iov_len = block};
@@ -210,11 +216,9 @@ void BM_VirtioBlk(benchmark::State& state) {
 
 BENCHMARK(BM_Pread)->UseRealTime();
 BENCHMARK(BM_FileBackEnd)
-    ->Args({1, 0})
-    ->Args({1, 1})
-    ->Args({depth_max, 0})
-    ->Args({depth_max, 1})
-    ->ArgNames({"depth", "whole"})
+    ->ArgsProduct({{1, depth_max}, {0}, {0, 1}})
+    ->ArgsProduct({{1, depth_max}, {1}, {0}})
+    ->ArgNames({"depth", "whole", "pinned"})
     ->UseRealTime();
 BENCHMARK(BM_VirtioBlk)
     ->Args({1, 0})

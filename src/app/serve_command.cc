@@ -77,7 +77,11 @@ base::Result<void> serve(virtio::Device& device, const Share& share, const Serve
 
 base::Result<void> serve_disk(const ServeOptions& options, int signals) {
     CUPULE_TRY_ASSIGN(const auto disk, backend::parse_block_options(options.options));
-    CUPULE_TRY_ASSIGN(auto parts, machine::make_disk(disk, "user", "CUPULE-USER", options.poll_ns));
+    if (disk.pinned) {
+        return base::fail("pinned: the memory is the front ends', which come and go; leave it out");
+    }
+    CUPULE_TRY_ASSIGN(auto parts, machine::make_disk(disk, "user", "CUPULE-USER", options.poll_ns,
+                                                     nullptr));
     return serve(*parts.device, {.queues = static_cast<std::uint16_t>(disk.queues)}, options,
                  signals);
 }

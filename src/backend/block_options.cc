@@ -96,6 +96,7 @@ constexpr auto words = std::to_array<Word>({
     {"writethru", [](BlockOptions& options) { options.write_through = true; }},
     {"nocache", [](BlockOptions& options) { options.direct = true; }},
     {"discard", [](BlockOptions& options) { options.discard = true; }},
+    {"pinned", [](BlockOptions& options) { options.pinned = true; }},
     // Chooses between two loops of acrn-dm.
     {"no_bst_block", [](BlockOptions&) {}},
 });
@@ -138,8 +139,8 @@ base::Result<void> set_option(BlockOptions& options, std::string_view text) {
     return base::fail(
         "unknown disk option '{}'; there are ro, writeback, writethru, nocache, "
         "discard[=SECTORS:SEGMENTS:ALIGNMENT], sectorsize=LOGICAL[/PHYSICAL], range=START/SIZE, "
-        "aio=threads|io_uring, serial=TEXT, bps=RATE[/BURST], iops=RATE[/BURST]; iothread and mq=N "
-        "stand before the path",
+        "aio=threads|io_uring, pinned, serial=TEXT, bps=RATE[/BURST], iops=RATE[/BURST]; iothread "
+        "and mq=N stand before the path",
         text);
 }
 
@@ -181,6 +182,9 @@ base::Result<BlockOptions> parse_block_options(std::string_view text) {
     while (text.find(',') != text.npos) {
         text.remove_prefix(text.find(',') + 1);
         CUPULE_TRY(set_option(options, text.substr(0, text.find(','))));
+    }
+    if (options.pinned && options.aio == BlockAio::threads) {
+        return base::fail("pinned is of use to io_uring only: leave it or aio=threads out");
     }
     return options;
 }

@@ -16,6 +16,7 @@
 #include "base/file_descriptor.h"
 #include "event/mutex.h"
 #include "event/thread_pool.h"
+#include "memory/guest_memory.h"
 
 namespace cupule::backend {
 
@@ -47,6 +48,8 @@ struct BlockOptions {
     std::uint64_t range_start = 0;
     std::uint64_t range_bytes = 0;
     BlockAio aio = BlockAio::automatic;
+    /// Guest memory is registered with io_uring, and so pinned.
+    bool pinned = false;
     RateLimit limit{};
     /// What the guest can ask for, up to 20 bytes; empty: the machine chooses.
     std::string serial{};
@@ -88,7 +91,10 @@ class BlockStore {
 /// every other user that locks (OFD locks): one writer, or any number of readers.
 class FileBlockStore : public BlockStore {
   public:
-    static base::Result<std::unique_ptr<BlockStore>> open(const BlockOptions& options);
+    /// `memory`: what requests lie in; outlives the store. Where the options say `pinned` its pages
+    /// are kept by the caller (GuestMemory::keep_pages) as long as queues run.
+    static base::Result<std::unique_ptr<BlockStore>> open(
+        const BlockOptions& options, const memory::GuestMemory* memory = nullptr);
 
     ~FileBlockStore() override;
     std::uint64_t size() const override { return size_; }
@@ -100,7 +106,8 @@ class FileBlockStore : public BlockStore {
     base::Result<std::unique_ptr<BlockQueue>> make_queue(unsigned depth) override;
 
   private:
-    FileBlockStore(base::FileDescriptor file, const BlockOptions& options, std::uint64_t size);
+    FileBlockStore(base::FileDescriptor file, const BlockOptions& options, std::uint64_t size,
+                   const memory::GuestMemory* memory);
     base::Result<void> find_alignment(const BlockOptions& options);
     template <class Call>
     base::Result<void> transfer(std::span<const iovec> segments, std::uint64_t at, bool to_host,
@@ -111,6 +118,8 @@ class FileBlockStore : public BlockStore {
     const std::uint64_t start_;
     const std::uint64_t size_;
     const BlockAio aio_;
+    /// What is to be registered; nullptr: nothing.
+    const memory::GuestMemory* const memory_;
     /// Through the host's page cache.
     const bool cached_;
     const std::string path_;

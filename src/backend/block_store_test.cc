@@ -51,13 +51,14 @@ TEST(BlockOptions, ReadAllThereIs) {
                             .aio = BlockAio::threads,
                             .serial = "a b"}));
     EXPECT_EQ(
-        parse_block_options("nodisk,discard=8:2:1,aio=io_uring,bps=10M/1G,iops=5000"),
+        parse_block_options("nodisk,discard=8:2:1,aio=io_uring,pinned,bps=10M/1G,iops=5000"),
         (BlockOptions{
             .discard = true,
             .discard_sectors_max = 8,
             .discard_segments_max = 2,
             .discard_alignment = 1,
             .aio = BlockAio::io_uring,
+            .pinned = true,
             .limit = {.bytes_per_s = 10 << 20, .operations_per_s = 5000, .bytes_burst = 1 << 30}}));
 }
 
@@ -99,6 +100,8 @@ TEST(BlockOptions, NameWhatIsWrong) {
                              "/d,discard=0:1:1",
                              "/d,discard=",
                              "/d,aio=mmap",
+                             "/d,pinned,aio=threads",
+                             "/d,pinned=1",
                              "/d,serial=",
                              "/d,serial=123456789012345678901",
                              "/d,bps=0",

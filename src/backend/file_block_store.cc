@@ -136,17 +136,19 @@ bool is_in_memory(int fd) {
 }  // namespace
 
 FileBlockStore::FileBlockStore(base::FileDescriptor file, const BlockOptions& options,
-                               std::uint64_t size)
+                               std::uint64_t size, const memory::GuestMemory* memory)
     : file_(std::move(file)),
       start_(options.range_start),
       size_(size),
       aio_(options.aio),
+      memory_(options.pinned ? memory : nullptr),
       cached_(!options.direct),
       path_(options.path) {}
 
 FileBlockStore::~FileBlockStore() = default;
 
-base::Result<std::unique_ptr<BlockStore>> FileBlockStore::open(const BlockOptions& options) {
+base::Result<std::unique_ptr<BlockStore>> FileBlockStore::open(const BlockOptions& options,
+                                                               const memory::GuestMemory* memory) {
     const int access = (options.read_only ? O_RDONLY : O_RDWR) | (options.direct ? O_DIRECT : 0);
     auto opened = base::open_file(options.path, access | O_NONBLOCK);
     if (!opened && opened.error().code == EINVAL && options.direct) {
@@ -167,7 +169,8 @@ base::Result<std::unique_ptr<BlockStore>> FileBlockStore::open(const BlockOption
                           options.path, size, options.logical_sector,
                           size == 0 ? " that holds any" : "");
     }
-    std::unique_ptr<FileBlockStore> store(new FileBlockStore(std::move(file), options, size));
+    std::unique_ptr<FileBlockStore> store(
+        new FileBlockStore(std::move(file), options, size, memory));
     store->lock_ = std::move(lock_holder);
     if (options.direct) {
         CUPULE_TRY(store->find_alignment(options));
@@ -253,9 +256,12 @@ base::Result<std::unique_ptr<BlockQueue>> FileBlockStore::make_queue(unsigned de
         return make_immediate_block_queue(*this, depth);
     }
     if (aio_ != BlockAio::threads) {
-        auto queue = make_uring_block_queue(
-            {.fd = file_.get(), .start = start_, .alignment = alignment_, .cached = cached_}, *this,
-            depth);
+        UringTarget target{
+            .fd = file_.get(), .start = start_, .alignment = alignment_, .cached = cached_};
+        if (memory_ != nullptr) {
+            target.memory = memory_->mappings();
+        }
+        auto queue = make_uring_block_queue(target, *this, depth);
         if (queue) {
             return queue;
         }

@@ -13,6 +13,7 @@
 
 #include "backend/cached_reads.h"
 #include "base/assert.h"
+#include "base/bits.h"
 #include "base/file_descriptor.h"
 #include "base/log.h"
 
@@ -28,6 +29,10 @@ constexpr int registered_file = 0;
 constexpr std::array<unsigned, 3> setups{
     IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
     IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, 0};
+/// What the kernel registers as one buffer.
+constexpr std::size_t buffer_bytes_max = std::size_t{1} << 30;
+/// What one transfer may move (Linux' MAX_RW_COUNT, in whole pages).
+constexpr std::size_t fixed_bytes_max = INT_MAX & ~std::size_t{4095};
 /// Requests of one system call.
 constexpr unsigned unstarted_max = 4;
 /// How often the kernel may ask to try again before that is an error.
@@ -71,6 +76,7 @@ class UringBlockQueue : public BlockQueue {
         if (error < 0) {
             return base::fail_errno(-error, "the host refuses to register with io_uring");
         }
+        register_memory();
         return {};
     }
 
@@ -163,6 +169,43 @@ class UringBlockQueue : public BlockQueue {
         /// The work itself has ended, its flush is under way.
         bool flushing = false;
     };
+
+    void register_memory() {
+        std::uint64_t bytes = 0;
+        for (std::span<std::byte> rest : target_.memory) {
+            bytes += rest.size();
+            while (!rest.empty()) {
+                const std::size_t size = std::min(rest.size(), buffer_bytes_max);
+                buffers_.push_back({.iov_base = rest.data(), .iov_len = size});
+                rest = rest.subspan(size);
+            }
+        }
+        if (buffers_.empty()) {
+            return;
+        }
+        const int error = io_uring_register_buffers(&ring_, buffers_.data(),
+                                                    static_cast<unsigned>(buffers_.size()));
+        if (error < 0) {
+            base::log_warning(
+                "pinned: the host does not pin {0} MiB of guest memory for io_uring: {1}; each "
+                "request pins its own. Without CAP_IPC_LOCK, RLIMIT_MEMLOCK (ulimit -l, in KiB) "
+                "has to allow {0} MiB for each queue",
+                bytes >> 20, base::errno_text(-error));
+            buffers_.clear();
+        }
+    }
+
+    /// The registered buffer that holds all of `segment`; -1: none does.
+    int buffer_of(const iovec& segment) const {
+        const auto begin = reinterpret_cast<std::uintptr_t>(segment.iov_base);
+        for (std::size_t i = 0; i < buffers_.size(); ++i) {
+            if (base::contains(reinterpret_cast<std::uintptr_t>(buffers_[i].iov_base),
+                               buffers_[i].iov_len, begin, segment.iov_len)) {
+                return static_cast<int>(i);
+            }
+        }
+        return -1;
+    }
 
     /// Whether completions wait for a system call.
     bool unfinished() const {
@@ -277,7 +320,18 @@ class UringBlockQueue : public BlockQueue {
             slot.done == 0 ? request.segments : std::span<const iovec>(slot.rest);
         const auto count = static_cast<unsigned>(std::min<std::size_t>(left.size(), IOV_MAX));
         const std::uint64_t at = target_.start + request.at + slot.done;
-        if (request.operation == BlockOperation::read) {
+        // The kernel has registered memory for one segment a request only (vectors: Linux 6.15).
+        const int buffer = count == 1 ? buffer_of(left.front()) : -1;
+        if (buffer >= 0) {
+            const iovec& whole = left.front();
+            const auto bytes = static_cast<unsigned>(std::min(whole.iov_len, fixed_bytes_max));
+            if (request.operation == BlockOperation::read) {
+                io_uring_prep_read_fixed(&sqe, registered_file, whole.iov_base, bytes, at, buffer);
+            } else {
+                io_uring_prep_write_fixed(&sqe, registered_file, whole.iov_base, bytes, at, buffer);
+                sqe.rw_flags = request.durable ? RWF_DSYNC : 0;
+            }
+        } else if (request.operation == BlockOperation::read) {
             io_uring_prep_readv(&sqe, registered_file, left.data(), count, at);
         } else {
             io_uring_prep_writev2(&sqe, registered_file, left.data(), count, at,
@@ -354,6 +408,8 @@ class UringBlockQueue : public BlockQueue {
     bool cannot_zero_ = false;
     base::FileDescriptor bell_{};
     CachedReads cached_reads_;
+    /// As registered, in pieces that the kernel takes.
+    std::vector<iovec> buffers_;
     std::vector<Slot> slots_;
     std::vector<unsigned> free_;
     /// Prepared, and their completion not seen.

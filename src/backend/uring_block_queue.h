@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "backend/block_queue.h"
 
@@ -16,10 +18,14 @@ struct UringTarget {
     std::uint32_t alignment = 1;
     /// Whether reads go through the host's page cache.
     bool cached = false;
+    /// Memory that requests lie in, to be registered and so pinned; empty: none. Outlives the
+    /// queue.
+    std::span<const std::span<std::byte>> memory{};
 };
 
 /// Hands requests to the kernel by io_uring: the file registered, what was submitted started by a
-/// system call for up to four, for fewer while the kernel has nothing else to do.
+/// system call for up to four, for fewer while the kernel has nothing else to do. Memory that the
+/// host does not let it register is used as any other, with a warning.
 /// Made and used on one thread. `store` is the disk itself and does what cannot be done this way:
 /// zeroing where the file system refuses, memory that is not aligned. Both outlive the queue. Fails
 /// where the host refuses io_uring, with the errno value.

@@ -27,7 +27,7 @@ constexpr auto catalogue = std::to_array<DeviceInfo>({
     {"vhost-vsock", "1af4:1053", "cid=CID", "sockets between guest and host, by the kernel", exists},
     {"virtio-audio", "8086:8603", "", "virtio sound of older releases", planned},
     {"virtio-balloon", "1af4:1045", "[inflate=MIB][,stats=SECONDS][,no_deflate_on_oom][,no_reporting][,transitional|legacy]", "memory balloon; gives free pages back to the host", exists},
-    {"virtio-blk", "1af4:1042", "[iothread[=N[@CPU...]],][mq=N,](PATH|nodisk)[,ro][,writeback|writethru][,nocache][,discard[=N:N:N]][,sectorsize=L[/P]][,range=START/SIZE][,aio=threads|io_uring][,serial=TEXT][,bps=N[/N]][,iops=N[/N]][,transitional|legacy] | [mq=N,]vhost-user=SOCKET[,packed][,transitional|legacy]", "virtio disk; with vhost-user= another program serves it", exists},
+    {"virtio-blk", "1af4:1042", "[iothread[=N[@CPU...]],][mq=N,](PATH|nodisk)[,ro][,writeback|writethru][,nocache][,discard[=N:N:N]][,sectorsize=L[/P]][,range=START/SIZE][,aio=threads|io_uring][,pinned][,serial=TEXT][,bps=N[/N]][,iops=N[/N]][,transitional|legacy] | [mq=N,]vhost-user=SOCKET[,packed][,transitional|legacy]", "virtio disk; with vhost-user= another program serves it", exists},
     {"virtio-console", "1af4:1043", "[@](stdio|tty|pty|file|socket):NAME[=PATH][:server|:client],...[,transitional|legacy]", "virtio console with up to 16 ports", exists},
     {"virtio-coreu", "", "", "protected audio and video path", obsolete},
     {"virtio-fs", "1af4:105a", "vhost-user=SOCKET,tag=TAG[,queues=N][,packed]", "shared directory that virtiofsd serves", exists},

@@ -5,10 +5,11 @@
 namespace cupule::machine {
 
 base::Result<DiskParts> make_disk(const backend::BlockOptions& options, const std::string& place,
-                                  const std::string& serial, std::uint64_t poll_ns_max) {
+                                  const std::string& serial, std::uint64_t poll_ns_max,
+                                  const memory::GuestMemory* memory) {
     DiskParts parts;
     if (!options.path.empty()) {
-        CUPULE_TRY_ASSIGN(parts.store, backend::FileBlockStore::open(options));
+        CUPULE_TRY_ASSIGN(parts.store, backend::FileBlockStore::open(options, memory));
     }
     std::vector<event::Worker*> workers;
     for (std::size_t i = 0; i < options.workers.size(); ++i) {

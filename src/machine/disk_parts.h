@@ -23,7 +23,9 @@ struct DiskParts {
 
 /// `place` ("3:0") is in the names of its threads; `serial` holds where the options have none;
 /// `poll_ns_max` as VirtioBlkSpec. Opens and locks the image.
+/// `memory` as FileBlockStore::open.
 base::Result<DiskParts> make_disk(const backend::BlockOptions& options, const std::string& place,
-                                  const std::string& serial, std::uint64_t poll_ns_max);
+                                  const std::string& serial, std::uint64_t poll_ns_max,
+                                  const memory::GuestMemory* memory);
 
 }  // namespace cupule::machine

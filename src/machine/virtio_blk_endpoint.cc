@@ -14,9 +14,17 @@ namespace {
 /// The transport goes first when this is destroyed, its workers and the store after it.
 class BlkEndpoint : public VirtioEndpoint {
   public:
-    BlkEndpoint(hypervisor::Vm& vm, backend::BlockOptions disk)
-        : VirtioEndpoint(vm), options(std::move(disk)) {}
+    BlkEndpoint(const EndpointContext& context, backend::BlockOptions disk)
+        : VirtioEndpoint(context.vm), options(std::move(disk)), memory(context.memory) {}
     ~BlkEndpoint() override { transport.reset(); }
+
+    // Not before all devices are there: one may put RAM elsewhere (GuestMemory::share).
+    base::Result<void> placed() override {
+        if (options.pinned) {
+            kept_pages = memory.keep_pages();
+        }
+        return {};
+    }
 
     base::Result<void> insert_disk(const std::string& path) override {
         if (!options.path.empty()) {
@@ -24,13 +32,15 @@ class BlkEndpoint : public VirtioEndpoint {
         }
         backend::BlockOptions inserted = options;
         inserted.path = path;
-        CUPULE_TRY_ASSIGN(auto opened, backend::FileBlockStore::open(inserted));
+        CUPULE_TRY_ASSIGN(auto opened, backend::FileBlockStore::open(inserted, &memory));
         blk->replace_store(opened.get());
         parts.store = std::move(opened);
         return {};
     }
 
     const backend::BlockOptions options;
+    const memory::GuestMemory& memory;
+    memory::GuestMemory::KeptPages kept_pages;
     DiskParts parts;
     device::VirtioBlk* blk = nullptr;  // the transport's
 };
@@ -40,7 +50,8 @@ base::Result<void> assemble(BlkEndpoint& endpoint, const SlotOptions& slot,
     const std::string place = fmt::format("{}:{}", slot.slot, slot.function);
     const std::string serial = fmt::format("CUPULE-{:02x}-{}", slot.slot, slot.function);
     CUPULE_TRY_ASSIGN(endpoint.parts,
-                      make_disk(endpoint.options, place, serial, context.options.virtio_poll_ns));
+                      make_disk(endpoint.options, place, serial, context.options.virtio_poll_ns,
+                                &endpoint.memory));
     endpoint.blk = endpoint.parts.device.get();
     return endpoint.connect(std::move(endpoint.parts.device), context, model);
 }
@@ -60,7 +71,7 @@ base::Result<std::unique_ptr<Endpoint>> make_virtio_blk(const SlotOptions& slot,
     }
     // As acrn-dm: a queue that no processor would use costs memory.
     options->queues = std::min(options->queues, context.options.vcpu_count);
-    auto endpoint = std::make_unique<BlkEndpoint>(context.vm, std::move(*options));
+    auto endpoint = std::make_unique<BlkEndpoint>(context, std::move(*options));
     if (const auto result = assemble(*endpoint, slot, context, model); !result) {
         return std::unexpected(result.error().in(place_of(slot)));
     }
