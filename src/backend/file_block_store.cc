@@ -10,13 +10,13 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 
 #include "backend/block_store.h"
 #include "backend/thread_block_queue.h"
 #include "backend/uring_block_queue.h"
 #include "base/bits.h"
 #include "base/log.h"
+#include "memory/guest_copy.h"
 
 namespace cupule::backend {
 namespace {
@@ -108,8 +108,12 @@ class SegmentCopy {
             const std::size_t part =
                 std::min(buffer.size() - copied, std::size_t{segment.iov_len} - offset_);
             std::byte* const place = static_cast<std::byte*>(segment.iov_base) + offset_;
-            std::byte* const other = buffer.data() + copied;
-            std::memcpy(to_segments ? place : other, to_segments ? other : place, part);
+            const std::span<std::byte> ours = buffer.subspan(copied, part);
+            if (to_segments) {
+                memory::copy_to_guest(place, ours);
+            } else {
+                memory::copy_from_guest(ours, place);
+            }
             copied += part;
             offset_ += part;
             if (offset_ == segment.iov_len) {

@@ -55,8 +55,8 @@ def sriov_disk(index, share, size):
     ]  # fmt: skip
 
 
-def disk_devices(spec, index, share):
-    """nvme:FILE, nvme-sriov:FILE or ahci:FILE."""
+def disk_devices(spec, index, share, iops):
+    """nvme:FILE, nvme-sriov:FILE or ahci:FILE; no more than `iops` requests a second where that is not 0."""
     kind, separator, path = spec.partition(":")
     path = image_file(path, share)
     if kind not in ("nvme", "nvme-sriov", "ahci") or not separator:
@@ -64,7 +64,8 @@ def disk_devices(spec, index, share):
     if not os.access(path, os.R_OK | os.W_OK):
         raise LabError(f"--disk {spec}: the file {path} is not there or not writable")
     image_format = "qcow2" if path.endswith(".qcow2") else "raw"
-    drive = ["-drive", f"file={path.replace(',', ',,')},if=none,id=disk{index},format={image_format}"]
+    limit = f",throttling.iops-total={iops}" if iops else ""
+    drive = ["-drive", f"file={path.replace(',', ',,')},if=none,id=disk{index},format={image_format}{limit}"]
     if kind == "nvme":
         return drive + ["-device", f"nvme,drive=disk{index},serial=lab{index},addr={0x8 + index:#x}"]
     if kind == "nvme-sriov":
@@ -219,7 +220,7 @@ class Vm:
         for index, model in enumerate(options.nic):
             command += ["-netdev", f"user,id=net{index}", "-device", f"{model},netdev=net{index},addr={2 + index:#x}"]
         for index, spec in enumerate(options.disk):
-            command += disk_devices(spec, index, self.share)
+            command += disk_devices(spec, index, self.share, options.disk_iops)
         command += usb_devices(options.usb, self.share)
         if options.tpm:
             command += self.tpm_arguments()
