@@ -251,7 +251,12 @@ void spoil(io_uring_sqe& sqe, int what, std::vector<Ending>& endings, Halves& ha
         sqe.len = static_cast<std::uint32_t>(halves.back().size());
         return;
     }
-    if (what == Way::half || (what == Way::nothing && !vector)) {
+    const bool fixed = sqe.opcode == IORING_OP_READ_FIXED || sqe.opcode == IORING_OP_WRITE_FIXED;
+    if (what == Way::half && fixed) {
+        sqe.len = std::max(sqe.len / 2, 1U);
+        return;
+    }
+    if (what == Way::half || (what == Way::nothing && !vector && !fixed)) {
         return;  // such a request has no parts
     }
     const std::uint64_t user_data = sqe.user_data;
@@ -569,6 +574,13 @@ int __wrap_io_uring_queue_init(unsigned entries, io_uring* ring, unsigned flags)
 int __wrap_io_uring_queue_init(unsigned entries, io_uring* ring, unsigned flags) {
     const auto what = injector().due("io_uring_queue_init", sets_up_ring);
     return what ? -*what : __real_io_uring_queue_init(entries, ring, flags);
+}
+
+int __real_io_uring_register_buffers(io_uring* ring, const iovec* buffers, unsigned count);
+int __wrap_io_uring_register_buffers(io_uring* ring, const iovec* buffers, unsigned count);
+int __wrap_io_uring_register_buffers(io_uring* ring, const iovec* buffers, unsigned count) {
+    const auto what = injector().due("io_uring_register_buffers", registers);
+    return what ? -*what : __real_io_uring_register_buffers(ring, buffers, count);
 }
 
 int __real_io_uring_register_files(io_uring* ring, const int* files, unsigned count);
