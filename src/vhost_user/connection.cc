@@ -1,6 +1,5 @@
 #include "vhost_user/connection.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -43,9 +42,7 @@ void take_descriptors(msghdr& header, std::vector<base::FileDescriptor>& to) {
 }  // namespace
 
 Connection::Connection(base::FileDescriptor socket, int give_up_fd)
-    : socket_(std::move(socket)), give_up_fd_(give_up_fd) {
-    fcntl(socket_.get(), F_SETFL, O_NONBLOCK);
-}
+    : socket_(std::move(socket)), give_up_fd_(give_up_fd) {}
 
 /// Reads once, with what descriptors come; 0: nothing is there.
 base::Result<std::size_t> Connection::read_some(std::span<std::byte> to) {
@@ -58,7 +55,7 @@ base::Result<std::size_t> Connection::read_some(std::span<std::byte> to) {
     header.msg_controllen = control.bytes.size();
     ssize_t count = 0;
     do {
-        count = recvmsg(socket_.get(), &header, MSG_CMSG_CLOEXEC);
+        count = recvmsg(socket_.get(), &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     } while (count < 0 && errno == EINTR);
     if (count < 0) {
         if (errno == EAGAIN) {
@@ -165,7 +162,7 @@ base::Result<void> Connection::send(const Message& message, unsigned timeout_ms)
                 std::memcpy(CMSG_DATA(rights) + i * sizeof(int), &fd, sizeof fd);
             }
         }
-        const ssize_t count = sendmsg(socket_.get(), &header, MSG_NOSIGNAL);
+        const ssize_t count = sendmsg(socket_.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (count > 0) {
             left = left.subspan(static_cast<std::size_t>(count));
             first = false;

@@ -17,8 +17,9 @@ namespace cupule::vhost_user {
 /// time.
 class Connection {
   public:
-    /// Makes the socket non-blocking. `give_up_fd`: once that is readable, waiting is an error; -1:
-    /// nobody interrupts it. It stays the caller's and outlives the connection.
+    /// The socket may block or not: who has a copy of it can change that at any time. `give_up_fd`:
+    /// once that is readable, waiting is an error; -1: nobody interrupts it. It stays the caller's
+    /// and outlives the connection.
     explicit Connection(base::FileDescriptor socket, int give_up_fd = -1);
 
     int fd() const { return socket_.get(); }

@@ -264,6 +264,21 @@ TEST(Connection, AMessageThatIsTooLongOrCutShortIsAnError) {
     EXPECT_FALSE(patient.receive().has_value());
 }
 
+// Whoever has a copy of the socket, as a front end has of the back channel's, can change its flags.
+TEST(Connection, WaitsNoLongerWhereTheOtherEndMakesTheSocketBlock) {
+    auto [a, b] = make_sockets();
+    Connection connection(std::move(*a.duplicate()));
+    ASSERT_EQ(fcntl(a.get(), F_SETFL, 0), 0);
+    const auto nothing = connection.receive();
+    ASSERT_TRUE(nothing.has_value());
+    EXPECT_FALSE(nothing->has_value());
+    bool full = false;
+    for (int i = 0; i < 100'000 && !full; ++i) {
+        full = !connection.send(make_message(Request::set_owner), 0).has_value();
+    }
+    EXPECT_TRUE(full);
+}
+
 TEST(Connection, CarriesPayloadAndDescriptors) {
     auto [a, b] = make_sockets();
     Connection writer(std::move(a));

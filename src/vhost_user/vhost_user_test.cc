@@ -379,6 +379,21 @@ TEST_F(VhostUserTest, WritesToTheConfigurationThatMeanNothingStayHere) {
     EXPECT_EQ(bench_->read(writeback, 1), 0U);
 }
 
+TEST_F(VhostUserTest, WhatTheTransportServesIsNoMatterOfTheBackEnd) {
+    auto first = std::make_unique<ServerProcess>(*shared_, socket_);
+    plug_in();
+    drive(version_1 | virtio::feature::notification_data | virtio::feature::notif_config_data);
+    submit(0, 3, true);
+    ASSERT_TRUE(collect(1));
+    first->kill();
+    ASSERT_TRUE(until([&] { return !device_->connected(); }));
+    const ServerProcess second(*shared_, socket_);
+    ASSERT_TRUE(until([&] { return device_->connected(); }));
+    submit(0, 3, true);
+    EXPECT_TRUE(collect(1));
+    EXPECT_EQ(bench_->status(), 0x0F);
+}
+
 TEST_F(VhostUserTest, ARingThatIsBrokenAgainAndAgainAsksForAResetAndIsLoggedOnce) {
     Server server(*shared_, socket_, 1);
     server.start();

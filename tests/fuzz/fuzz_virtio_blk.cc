@@ -4,11 +4,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <memory>
-#include <span>
 
 #include "base/assert.h"
+#include "checked_store.h"
 #include "device/storage/virtio_blk.h"
 #include "event/worker.h"
 #include "input.h"
@@ -18,59 +17,16 @@
 namespace {
 
 using namespace cupule;
+using fuzz::CheckedStore;
 using fuzz::Input;
 using testing::VirtioDriver;
 using testing::VirtioPciBench;
 
-constexpr std::uint64_t disk_bytes = 64 << 10;
 constexpr std::uint64_t rings_at = 0x1'0000;
 constexpr std::uint64_t header_at = 0x8'0000;
 constexpr std::uint64_t status_at = 0x8'1000;
 constexpr std::uint64_t data_at = 0x9'0000;
 constexpr std::uint16_t ring_size = 16;
-
-/// A disk in memory that believes nothing.
-class CheckedStore : public backend::BlockStore {
-  public:
-    explicit CheckedStore(const memory::GuestMemory& memory) : memory_(memory) {}
-    std::uint64_t size() const override { return bytes_.size(); }
-    base::Result<void> read(std::span<const iovec> to, std::uint64_t at) override {
-        for (const iovec& segment : to) {
-            std::memcpy(segment.iov_base, place(at, segment), segment.iov_len);
-            at += segment.iov_len;
-        }
-        return {};
-    }
-    base::Result<void> write(std::span<const iovec> from, std::uint64_t at) override {
-        for (const iovec& segment : from) {
-            std::memcpy(place(at, segment), segment.iov_base, segment.iov_len);
-            at += segment.iov_len;
-        }
-        return {};
-    }
-    base::Result<void> flush() override { return {}; }
-    base::Result<void> discard(std::uint64_t at, std::uint64_t length) override {
-        CUPULE_ASSERT(base::contains(0, disk_bytes, at, length));
-        return {};
-    }
-    base::Result<void> write_zeroes(std::uint64_t at, std::uint64_t length, bool) override {
-        CUPULE_ASSERT(base::contains(0, disk_bytes, at, length));
-        std::memset(bytes_.data() + at, 0, length);
-        return {};
-    }
-
-  private:
-    std::byte* place(std::uint64_t at, const iovec& segment) {
-        const auto* const start = static_cast<const std::byte*>(segment.iov_base);
-        const memory::RamRegion& ram = memory_.regions().front();
-        CUPULE_ASSERT(start >= ram.host && segment.iov_len <= ram.size &&
-                      start <= ram.host + (ram.size - segment.iov_len));
-        CUPULE_ASSERT(base::contains(0, disk_bytes, at, segment.iov_len));
-        return bytes_.data() + at;
-    }
-    const memory::GuestMemory& memory_;
-    std::array<std::byte, disk_bytes> bytes_{};
-};
 
 /// One device for all inputs: reset is part of what is tested.
 class Machine {
@@ -81,7 +37,7 @@ class Machine {
             workers_);
         blk_ = device.get();
         bench_ = std::make_unique<VirtioPciBench>(std::move(device));
-        store_ = std::make_unique<CheckedStore>(*bench_->memory);
+        store_ = std::make_unique<CheckedStore>(bench_->memory.get());
         event::MutexLock lock(bench_->monitor);
         blk_->replace_store(store_.get());
     }

@@ -12,6 +12,8 @@ namespace cupule::fuzz {
 class Input {
   public:
     Input(const std::uint8_t* data, std::size_t size) : left_(data, size) {}
+    explicit Input(std::span<const std::byte> bytes)
+        : left_(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()) {}
     bool empty() const { return left_.empty(); }
     template <class T>
     T take() {
