@@ -13,6 +13,7 @@ namespace cupule::testing {
 /// A disk in host memory.
 class MemoryDisk : public backend::BlockStore {
   public:
+    explicit MemoryDisk(std::size_t bytes = 1 << 20) : bytes_(bytes) {}
     std::uint64_t size() const override { return bytes_.size(); }
     base::Result<void> read(std::span<const iovec> to, std::uint64_t at) override {
         for (const iovec& each : to) {
@@ -38,7 +39,7 @@ class MemoryDisk : public backend::BlockStore {
     }
 
   private:
-    std::vector<std::byte> bytes_ = std::vector<std::byte>(1 << 20);
+    std::vector<std::byte> bytes_;
 };
 
 }  // namespace cupule::testing

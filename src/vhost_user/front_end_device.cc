@@ -54,8 +54,7 @@ FrontEndDevice::~FrontEndDevice() {
 // The back end comes and goes.
 
 base::Result<void> FrontEndDevice::check(const FrontEnd& back_end) const {
-    const std::uint64_t wanted =
-        (events_ != nullptr ? negotiated_ : features_) & ~spec_.features_own;
+    const std::uint64_t wanted = back_end_features();
     if ((wanted & ~back_end.features()) != 0) {
         return base::fail("the back end lacks the features {:#x} that the driver has",
                           wanted & ~back_end.features());
@@ -283,7 +282,7 @@ base::Result<void> FrontEndDevice::prepare_inflight() {
         queues_.empty()) {
         return {};
     }
-    CUPULE_TRY(back_end_->set_features(negotiated_ & ~spec_.features_own));
+    CUPULE_TRY(back_end_->set_features(back_end_features()));
     std::uint16_t entries = 0;
     for (const virtio::RunningQueue& queue : queues_) {
         entries = std::max(entries, queue.queue.geometry().size);
@@ -299,7 +298,7 @@ base::Result<void> FrontEndDevice::start_rings() {
     const bool again = std::exchange(begun_, true);
     CUPULE_TRY(prepare_inflight());
     const bool recorded = inflight_ && back_end_->has(protocol_feature::inflight_shmfd);
-    CUPULE_TRY(back_end_->set_up({.features = negotiated_ & ~spec_.features_own,
+    CUPULE_TRY(back_end_->set_up({.features = back_end_features(),
                                   .memory = powers_.memory,
                                   .inflight = recorded ? &*inflight_ : nullptr}));
     for (virtio::RunningQueue& queue : queues_) {
@@ -400,6 +399,11 @@ base::Result<void> FrontEndDevice::start_queue(virtio::RunningQueue queue) {
 std::uint16_t FrontEndDevice::control_index() const {
     const bool all = (negotiated_ & device::net::feature::mq) != 0;
     return static_cast<std::uint16_t>(all ? back_end_queues() : 2);
+}
+
+std::uint64_t FrontEndDevice::back_end_features() const {
+    const std::uint64_t now = events_ != nullptr ? negotiated_ & features_ : features_;
+    return now & ~spec_.features_own;
 }
 
 std::size_t FrontEndDevice::back_end_queues() const {

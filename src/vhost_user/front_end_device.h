@@ -120,6 +120,8 @@ class FrontEndDevice : public virtio::Device {
     void show_link(bool up);
     std::uint16_t control_index() const;
     std::size_t back_end_queues() const;
+    /// What the back end must have: not what the transport adds, such as NOTIFICATION_DATA.
+    std::uint64_t back_end_features() const;
     base::Result<void> take(virtio::RunningQueue queue);
     base::Result<void> start_ring(const virtio::RunningQueue& queue);
     base::Result<void> start_control(virtio::RunningQueue queue);

@@ -321,6 +321,7 @@ TEST_F(VhostUserTest, CarriesWritesAndReadsWithEveryRingFormat) {
          {version_1, version_1 | virtio::feature::event_idx,
           version_1 | virtio::feature::ring_packed,
           version_1 | virtio::feature::in_order | virtio::feature::indirect_desc,
+          version_1 | virtio::feature::notification_data | virtio::feature::notif_config_data,
           version_1 | virtio::feature::ring_packed | virtio::feature::event_idx}) {
         drive(features | base::bit(12), 2);
         for (std::uint64_t token = 0; token < 20; ++token) {

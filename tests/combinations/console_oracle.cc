@@ -27,13 +27,15 @@ constexpr std::uint16_t console_port = 4;
 constexpr std::uint16_t port_open = 6;
 constexpr std::uint16_t port_name = 7;
 
+constexpr std::uint16_t ports_max = device::VirtioConsole::ports_max;
+constexpr std::uint64_t ports_at = 4;  // max_nr_ports in struct virtio_console_config (5.3.4)
 constexpr std::uint16_t control_in = 2;
 constexpr std::uint16_t control_out = 3;
 
 /// Text both ways through every port, cut anywhere.
 class ConsoleOracle : public Oracle {
   public:
-    std::unique_ptr<virtio::Device> make(unsigned units, memory::GuestMemory& /*memory*/) override {
+    std::unique_ptr<virtio::Device> make(unsigned units, VirtioPciBench& /*bench*/) override {
         std::vector<device::ConsolePortPowers> ports;
         for (unsigned i = 0; i < units; ++i) {
             channels_[i] = {};
@@ -47,11 +49,13 @@ class ConsoleOracle : public Oracle {
         return {{.units = 1, .features = 0, .queues = 2},
                 {.units = 2, .features = size_feature, .queues = 2},
                 {.units = 1, .features = multiport_feature, .queues = 4},
-                {.units = 3, .features = multiport_feature | size_feature, .queues = 8}};
+                {.units = 3, .features = multiport_feature | size_feature, .queues = 8},
+                {.units = ports_max, .features = multiport_feature, .queues = 2 * ports_max + 2}};
     }
 
     /// What Linux does.
     void introduce(Guest& guest, const Meeting& meeting) override {
+        EXPECT_EQ(guest.read_config(ports_at, 4), meeting.units);
         if (!guest.agreed(multiport_feature)) {
             return;
         }
@@ -75,7 +79,7 @@ class ConsoleOracle : public Oracle {
 
     void exchange(Guest& guest, const Meeting& meeting) override {
         const unsigned ports = guest.agreed(multiport_feature) ? meeting.units : 1;
-        for (int round = 0; round < 2; ++round) {
+        for (int round = 0; round < (ports > 3 ? 1 : 2); ++round) {
             for (unsigned port = 0; port < ports; ++port) {
                 const auto in = static_cast<std::uint16_t>(port == 0 ? 0 : 2 + 2 * port);
                 put(guest, port, in + 1U);
@@ -148,7 +152,7 @@ class ConsoleOracle : public Oracle {
     }
 
     std::unique_ptr<event::Worker> worker_ = *event::Worker::create("console");
-    std::array<FakeByteChannel, 3> channels_;
+    std::array<FakeByteChannel, ports_max> channels_;
 };
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "device/storage/virtio_blk.h"
 #include "device/storage/virtio_blk_protocol.h"
 #include "oracle.h"
@@ -14,13 +16,14 @@ using namespace device::virtio_blk;
 /// model of the disk.
 class DiskOracle : public Oracle {
   public:
-    std::unique_ptr<virtio::Device> make(unsigned units, memory::GuestMemory& /*memory*/) override {
-        disk_ = std::make_unique<MemoryDisk>();
+    std::unique_ptr<virtio::Device> make(unsigned units, VirtioPciBench& /*bench*/) override {
+        disk_ = std::make_unique<MemoryDisk>(disk_bytes);
         model_.assign(disk_->size(), std::byte{0});
         const device::VirtioBlkSpec spec{.discard = true,
                                          .queues = static_cast<std::uint16_t>(units)};
-        return std::make_unique<device::VirtioBlk>(spec, disk_.get(),
-                                                   std::span(workers_).first(units));
+        return std::make_unique<device::VirtioBlk>(
+            spec, disk_.get(),
+            std::span(workers_).first(std::min<std::size_t>(units, workers_.size())));
     }
 
     std::vector<Meeting> meetings() const override {
@@ -31,14 +34,21 @@ class DiskOracle : public Oracle {
                 {.units = 1, .features = feature::flush, .queues = 1},
                 {.units = 1, .features = all, .queues = 1},
                 {.units = 2, .features = all | feature::mq, .queues = 2},
-                {.units = 2, .features = feature::mq | feature::config_wce, .queues = 2}};
+                {.units = 2, .features = feature::mq | feature::config_wce, .queues = 2},
+                {.units = queues_max, .features = all | feature::mq, .queues = queues_max}};
+    }
+
+    void introduce(Guest& guest, const Meeting& meeting) override {
+        EXPECT_EQ(guest.read_config(config::capacity, 4), disk_bytes / sector_bytes);
+        if (guest.agreed(feature::mq)) {
+            EXPECT_EQ(guest.read_config(config::num_queues, 2), meeting.units);
+        }
     }
 
     void exchange(Guest& guest, const Meeting& meeting) override {
-        for (int round = 0; round < rounds; ++round) {
-            std::array<std::vector<Wanted>, 2> wanted;
+        for (int round = 0; round < (meeting.units > workers_max ? 1 : rounds); ++round) {
+            std::vector<std::map<std::uint64_t, Wanted>> wanted(meeting.queues);
             for (std::uint16_t queue = 0; queue < meeting.queues; ++queue) {
-                wanted[queue].resize(Guest::slot_bytes);
                 for (unsigned place = 0; place < places; ++place) {
                     submit(guest, queue, queue * places + place, wanted[queue]);
                 }
@@ -56,12 +66,17 @@ class DiskOracle : public Oracle {
   private:
     using Wanted = std::vector<std::byte>;
     static constexpr int rounds = 4;
+    /// What users may ask for.
+    static constexpr std::uint16_t queues_max = 64;
+    static constexpr std::size_t workers_max = 2;
     static constexpr unsigned places = 6;
     static constexpr std::uint64_t place_sectors = 8;
+    static constexpr std::size_t disk_bytes = 2 << 20;
+    static_assert(queues_max * places * place_sectors * sector_bytes <= disk_bytes);
 
     /// One request of a random kind on the sectors of `place`.
     void submit(Guest& guest, std::uint16_t queue, std::uint64_t place,
-                std::vector<Wanted>& wanted) {
+                std::map<std::uint64_t, Wanted>& wanted) {
         const std::uint64_t sector = place * place_sectors;
         const auto sectors = 1 + guest.random(place_sectors);
         const auto area = std::span(model_).subspan(sector * sector_bytes, sectors * sector_bytes);
@@ -115,7 +130,7 @@ class DiskOracle : public Oracle {
 
     std::unique_ptr<event::Worker> first_ = *event::Worker::create("disk0");
     std::unique_ptr<event::Worker> second_ = *event::Worker::create("disk1");
-    std::array<event::Worker*, 2> workers_{first_.get(), second_.get()};
+    std::array<event::Worker*, workers_max> workers_{first_.get(), second_.get()};
     std::unique_ptr<MemoryDisk> disk_;
     std::vector<std::byte> model_;
 };

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <thread>
 
+#include "base/bits.h"
 #include "virtio/features.h"
 #include "virtio/pci_layout.h"
 
@@ -17,48 +18,121 @@ namespace feature = virtio::feature;
 
 constexpr auto patience = std::chrono::seconds(20);
 constexpr std::uint64_t first_vector = 0x40;
+/// Of each of a request's two parts.
+constexpr std::uint32_t pieces_max = 3;
+/// As many as any oracle has outstanding in one queue.
+constexpr std::uint32_t slots_min = 6;
 
-/// Waits for another thread's work until `done`; false when it does not come.
-template <class Done>
-bool await(Done done) {
+}  // namespace
+
+bool Guest::await(const std::function<bool()>& done) {
     const auto end = std::chrono::steady_clock::now() + patience;
     while (!done()) {
         if (std::chrono::steady_clock::now() > end) {
             return false;
         }
+        bench_.loop->run_once(0);
         std::this_thread::yield();
     }
     return true;
 }
 
-}  // namespace
+bool Guest::legacy() const {
+    return !agreed(feature::version_1);
+}
+
+std::uint8_t Guest::status() {
+    return legacy() ? static_cast<std::uint8_t>(bench_.read_legacy(legacy::device_status, 1))
+                    : bench_.status();
+}
+
+void Guest::set_status(std::uint8_t value) {
+    if (legacy()) {
+        bench_.write_legacy(legacy::device_status, 1, value);
+    } else {
+        bench_.set_status(value);
+    }
+}
+
+std::uint8_t Guest::running_status() const {
+    using namespace virtio::status;
+    return acknowledge | driver | driver_ok | (legacy() ? 0 : features_ok);
+}
+
+std::uint64_t Guest::offered() {
+    return legacy() ? bench_.read_legacy(legacy::device_features, 4) : bench_.offered();
+}
+
+bool Guest::negotiate() {
+    if (!legacy()) {
+        return bench_.negotiate(agreement_.features);
+    }
+    using namespace virtio::status;
+    set_status(acknowledge);
+    set_status(acknowledge | driver);
+    bench_.write_legacy(legacy::driver_features, 4, agreement_.features);
+    return bench_.read_legacy(legacy::driver_features, 4) == agreement_.features;
+}
+
+std::uint64_t Guest::read_config(std::uint64_t offset, unsigned size) {
+    if (!legacy()) {
+        return bench_.read(device_offset + offset, size);
+    }
+    const std::uint64_t start = agreement_.messages ? legacy::device_with_msix : legacy::device;
+    return bench_.read_legacy(start + offset, size);
+}
 
 void Guest::start(const Agreement& agreement) {
     agreement_ = agreement;
-    bench_.set_status(0);
+    set_status(0);
     bench_.messages.messages.clear();
     line_interrupts_ = 0;
     queues_.clear();
     queues_.resize(agreement.queues);
-    ASSERT_TRUE(bench_.negotiate(agreement.features));
+    ASSERT_EQ(agreement.features & ~offered(), 0U) << "the device does not offer it";
+    ASSERT_TRUE(negotiate());
     if (agreement.messages) {
         enable_messages();
     }
+    ASSERT_NO_FATAL_FAILURE(lay_out());
     for (std::uint16_t queue = 0; queue < agreement.queues; ++queue) {
         set_up(queue);
     }
-    bench_.drive();
-    ASSERT_EQ(bench_.status(), 0x0F);
+    set_status(running_status());
+    ASSERT_EQ(status(), running_status());
+}
+
+void Guest::lay_out() {
+    std::uint64_t at = rings_at;
+    for (std::uint16_t queue = 0; queue < agreement_.queues; ++queue) {
+        std::uint16_t size = agreement_.ring_size;
+        if (legacy()) {
+            bench_.write_legacy(legacy::queue_select, 2, queue);
+            size = static_cast<std::uint16_t>(bench_.read_legacy(legacy::queue_size, 2));
+        }
+        VirtioDriver::Options& ring = queues_[queue].ring;
+        ring = {.features = agreement_.features,
+                .size = size,
+                .base = {at},
+                .table_entries = 2 * pieces_max,
+                .legacy = legacy()};
+        at = base::align_up(at + VirtioDriver::bytes_needed(ring), legacy::page);
+    }
+    ASSERT_LT(at, slots_end);
+    slots_at_ = at;
+    const std::uint64_t room = (slots_end - at) / slot_bytes / agreement_.queues;
+    slots_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(room, slots_max));
+    ASSERT_GE(slots_, slots_min);
 }
 
 void Guest::set_up(std::uint16_t queue) {
-    const VirtioDriver::Options options{.features = agreement_.features,
-                                        .size = agreement_.ring_size,
-                                        .base = {rings_at + ring_stride * queue}};
-    ASSERT_LE(VirtioDriver::bytes_needed(options), ring_stride);
     Queue& one = queues_[queue];
-    one.driver = std::make_unique<VirtioDriver>(*bench_.memory, options);
-    one.slots.assign(std::min<std::uint32_t>(agreement_.ring_size, slots_max), {});
+    one.driver = std::make_unique<VirtioDriver>(*bench_.memory, one.ring);
+    one.slots.assign(std::min<std::uint32_t>(one.ring.size, slots_), {});
+    if (legacy()) {
+        set_legacy_queue(queue);
+        return;
+    }
     if (agreement_.messages) {
         bench_.write(common::queue_select, 2, queue);
         bench_.write(common::queue_msix_vector, 2, queue + 1U);
@@ -67,7 +141,33 @@ void Guest::set_up(std::uint16_t queue) {
     bench_.set_queue(queue, one.driver->geometry());
 }
 
+void Guest::set_legacy_queue(std::uint16_t queue) {
+    bench_.write_legacy(legacy::queue_select, 2, queue);
+    if (agreement_.messages) {
+        bench_.write_legacy(legacy::queue_msix_vector, 2, queue + 1U);
+        ASSERT_EQ(bench_.read_legacy(legacy::queue_msix_vector, 2), queue + 1U);
+    }
+    const std::uint64_t page = queues_[queue].ring.base.value / legacy::page;
+    bench_.write_legacy(legacy::queue_address, 4, page);
+    ASSERT_EQ(bench_.read_legacy(legacy::queue_address, 4), page);
+}
+
+bool Guest::can_restart() const {
+    return legacy() || agreed(feature::ring_reset);
+}
+
+void Guest::restart_legacy(std::uint16_t queue) {
+    bench_.write_legacy(legacy::queue_select, 2, queue);
+    bench_.write_legacy(legacy::queue_address, 4, 0);
+    ASSERT_EQ(bench_.read_legacy(legacy::queue_address, 4), 0U);
+    set_up(queue);
+}
+
 void Guest::restart(std::uint16_t queue) {
+    if (legacy()) {
+        restart_legacy(queue);
+        return;
+    }
     bench_.write(common::queue_select, 2, queue);
     bench_.write(common::queue_reset, 2, 1);
     ASSERT_TRUE(await([&] { return bench_.read(common::queue_reset, 2) == 0; }));
@@ -98,9 +198,14 @@ std::uint64_t Guest::interrupts(std::uint16_t queue) {
         return static_cast<std::uint64_t>(
             std::ranges::count(bench_.messages.messages, vector, &irq::MsiMessage::data));
     }
-    line_interrupts_ +=
-        isr_queue.of(static_cast<std::uint8_t>(bench_.read(isr_offset, 1))) ? 1U : 0U;
+    line_interrupts_ += line_interrupted() ? 1U : 0U;
     return line_interrupts_;
+}
+
+bool Guest::line_interrupted() {
+    const std::uint64_t isr =
+        legacy() ? bench_.read_legacy(legacy::isr_status, 1) : bench_.read(isr_offset, 1);
+    return isr_queue.of(static_cast<std::uint8_t>(isr));
 }
 
 std::vector<std::byte> Guest::random_bytes(std::size_t count) {
@@ -111,7 +216,7 @@ std::vector<std::byte> Guest::random_bytes(std::size_t count) {
 
 void Guest::cut(std::uint64_t address, std::uint32_t bytes, bool writable,
                 std::vector<VirtioDriver::Buffer>& to) {
-    for (std::uint32_t pieces = 1 + random(3); bytes != 0; --pieces) {
+    for (std::uint32_t pieces = 1 + random(pieces_max); bytes != 0; --pieces) {
         const std::uint32_t length = pieces == 1 ? bytes : 1 + random(bytes);
         to.push_back({.address = {address}, .length = length, .writable = writable});
         address += length;
@@ -127,7 +232,7 @@ std::optional<std::uint64_t> Guest::ask(std::uint16_t queue, std::span<const std
         return std::nullopt;
     }
     const auto token = static_cast<std::uint64_t>(slot - one.slots.begin());
-    const std::uint64_t at = slots_at + (queue * slots_max + token) * slot_bytes;
+    const std::uint64_t at = slots_at_ + (queue * slots_ + token) * slot_bytes;
     EXPECT_LE(out.size() + in_bytes, slot_bytes);
     EXPECT_TRUE(bench_.memory->write({at}, out));
     std::vector<VirtioDriver::Buffer> buffers;
@@ -150,6 +255,10 @@ bool Guest::ask_with(std::uint16_t queue, std::span<const VirtioDriver::Buffer> 
 void Guest::kick(std::uint16_t queue) {
     const VirtioDriver& driver = *queues_[queue].driver;
     if (!queues_[queue].driver->publish()) {
+        return;
+    }
+    if (legacy()) {
+        bench_.write_legacy(legacy::queue_notify, 2, queue);
         return;
     }
     bench_.write(common::queue_select, 2, queue);
@@ -178,7 +287,6 @@ Guest::Answer Guest::wait(std::uint16_t queue) {
     if (random(2) == 0) {
         one.driver->disable_interrupts();
         EXPECT_TRUE(await([&] {
-            bench_.loop->run_once(0);
             used = look(queue);
             return used.has_value();
         })) << "queue "
@@ -192,14 +300,23 @@ Guest::Answer Guest::wait(std::uint16_t queue) {
         }
         used = look(queue);
     }
+    return used ? finish(queue, *used) : Answer{};
+}
+
+std::optional<Guest::Answer> Guest::look_for_answer(std::uint16_t queue) {
+    const auto used = look(queue);
+    return used ? std::optional(finish(queue, *used)) : std::nullopt;
+}
+
+Guest::Answer Guest::finish(std::uint16_t queue, const VirtioDriver::Used& used) {
     Answer answer;
-    if (!used || used->token == slots_max) {
+    if (used.token == slots_max) {
         return answer;
     }
-    Request& request = one.slots[used->token];
-    EXPECT_LE(used->written, request.in_bytes);
-    answer.token = used->token;
-    answer.bytes.resize(std::min(used->written, request.in_bytes));
+    Request& request = queues_[queue].slots[used.token];
+    EXPECT_LE(used.written, request.in_bytes);
+    answer.token = used.token;
+    answer.bytes.resize(std::min(used.written, request.in_bytes));
     EXPECT_TRUE(bench_.memory->read({request.answer_at}, answer.bytes));
     request.pending = false;
     return answer;

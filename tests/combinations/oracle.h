@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -15,7 +16,7 @@ namespace cupule::testing {
 
 /// One way to use a device, apart from its rings.
 struct Meeting {
-    /// How many of what the device has several of: queues of a disk, pairs, ports.
+    /// How many of what the device has several of: a disk's queues, pairs, ports.
     unsigned units = 1;
     /// Features of the device type.
     std::uint64_t features = 0;
@@ -28,14 +29,19 @@ struct Meeting {
 class Oracle {
   public:
     virtual ~Oracle() = default;
-    /// A fresh device for a meeting, which this outlives, in a machine with `memory`.
-    virtual std::unique_ptr<virtio::Device> make(unsigned units, memory::GuestMemory& memory) = 0;
+    /// A fresh device for a meeting, which this outlives, to be plugged into `bench`.
+    virtual std::unique_ptr<virtio::Device> make(unsigned units, VirtioPciBench& bench) = 0;
     virtual std::vector<Meeting> meetings() const = 0;
+    /// Features of the rings that such a device does not offer.
+    virtual std::uint64_t lacking() const { return 0; }
     /// Once behind DRIVER_OK.
     virtual void introduce(Guest& /*guest*/, const Meeting& /*meeting*/) {}
     /// Some requests of every kind on every queue; all of it compared.
     virtual void exchange(Guest& guest, const Meeting& meeting) = 0;
 };
+
+/// The address of the net oracle's card.
+inline constexpr std::array<std::uint8_t, 6> card_mac{0x00, 0x16, 0x3E, 9, 8, 7};
 
 std::unique_ptr<Oracle> make_disk_oracle();
 std::unique_ptr<Oracle> make_net_oracle();
@@ -43,6 +49,10 @@ std::unique_ptr<Oracle> make_console_oracle();
 std::unique_ptr<Oracle> make_socket_oracle();
 std::unique_ptr<Oracle> make_random_oracle();
 std::unique_ptr<Oracle> make_balloon_oracle();
+// Behind the back end of vhost-user, with the front end as the device. Not under ThreadSanitizer:
+// both ends see the rings' memory at addresses of their own.
+std::unique_ptr<Oracle> make_served_disk_oracle();
+std::unique_ptr<Oracle> make_served_net_oracle();
 
 /// The bytes of a structure, for what goes over a ring.
 template <class T>

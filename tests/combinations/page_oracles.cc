@@ -32,8 +32,7 @@ class CountedEntropy : public backend::EntropySource {
 
 class RandomOracle : public Oracle {
   public:
-    std::unique_ptr<virtio::Device> make(unsigned /*units*/,
-                                         memory::GuestMemory& /*memory*/) override {
+    std::unique_ptr<virtio::Device> make(unsigned /*units*/, VirtioPciBench& /*bench*/) override {
         taken_ = source_.given;
         return std::make_unique<device::VirtioRnd>(source_, *worker_);
     }
@@ -71,9 +70,9 @@ constexpr std::uint32_t pages_max = 64;
 /// Pages that the guest gives up or reports read as zeroes; those beside them keep what they have.
 class BalloonOracle : public Oracle {
   public:
-    std::unique_ptr<virtio::Device> make(unsigned /*units*/, memory::GuestMemory& memory) override {
+    std::unique_ptr<virtio::Device> make(unsigned /*units*/, VirtioPciBench& bench) override {
         const device::VirtioBalloonSpec spec{.statistics_period_ns = ~std::uint64_t{0} >> 2};
-        auto device = std::make_unique<device::VirtioBalloon>(spec, memory, *worker_);
+        auto device = std::make_unique<device::VirtioBalloon>(spec, *bench.memory, *worker_);
         balloon_ = device.get();
         return device;
     }

@@ -24,8 +24,7 @@ constexpr std::uint32_t packet_bytes = sizeof(Header) + 1000;
 /// Connections from the guest to a program of the host, bytes both ways, and their end.
 class SocketOracle : public Oracle {
   public:
-    std::unique_ptr<virtio::Device> make(unsigned /*units*/,
-                                         memory::GuestMemory& /*memory*/) override {
+    std::unique_ptr<virtio::Device> make(unsigned /*units*/, VirtioPciBench& /*bench*/) override {
         worker_->call([this] { host_.served = {served_port}; });
         return std::make_unique<device::VirtioVsock>(guest_cid, host_, *worker_);
     }
