@@ -239,7 +239,7 @@ void FrontEndDevice::write_config(std::uint64_t offset, unsigned size, std::uint
 base::Result<void> FrontEndDevice::activate(std::uint64_t negotiated,
                                             std::vector<virtio::RunningQueue> queues,
                                             virtio::DeviceEvents& events) {
-    negotiated_ = negotiated & features_;  // without what the transport serves by itself
+    negotiated_ = negotiated;
     events_ = &events;
     given_up_ = false;
     begun_ = false;
