@@ -44,8 +44,8 @@ constexpr std::uint16_t ring_size = 16;
 constexpr std::uint16_t disk_queues = 2;
 constexpr std::uint16_t pairs = 2;
 constexpr std::uint16_t card_queues = 2 * pairs + 1;
-/// Far below FrontEnd::timeout_ms, far above what a busy machine takes.
-constexpr std::chrono::milliseconds at_once{3000};
+/// Below FrontEnd::timeout_ms, above what a busy machine takes.
+constexpr std::chrono::milliseconds at_once{4500};
 
 /// The host's, and further with each jump.
 class JumpingClock : public event::Clock {
