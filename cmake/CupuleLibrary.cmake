@@ -1,7 +1,7 @@
-# cupule_library(NAME SOURCES ... [HEADERS_ONLY] [TESTS ...] [DEPENDS ...] [TEST_DEPENDS ...] [EXCEPTIONS])
+# cupule_library(NAME SOURCES ... [TESTS ...] [TEST_COST N] [DEPENDS ...] [TEST_DEPENDS ...] [EXCEPTIONS])
 #
 # One folder of src/ is one library `cupule_NAME` (layers: src/CMakeLists.txt, checked by tools/checks/layers).
-# TESTS become one executable `NAME_test`, run by ctest under the label `unit`.
+# TESTS become one executable `NAME_test`, run by ctest under the label `unit`; TEST_COST as COST of cupule_test.
 # DEPENDS names other folders (`base`, `io`) or, with a `::` or `-`, libraries as CMake knows them.
 
 function(cupule_resolve out)
@@ -17,7 +17,7 @@ function(cupule_resolve out)
 endfunction()
 
 function(cupule_library name)
-  cmake_parse_arguments(ARG "EXCEPTIONS" "" "SOURCES;TESTS;DEPENDS;TEST_DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "EXCEPTIONS" "TEST_COST" "SOURCES;TESTS;DEPENDS;TEST_DEPENDS" ${ARGN})
   cupule_resolve(depends ${ARG_DEPENDS})
   if(ARG_SOURCES)
     add_library(cupule_${name} STATIC ${ARG_SOURCES})
@@ -42,7 +42,7 @@ function(cupule_library name)
       -fsanitize-ignorelist=${CMAKE_SOURCE_DIR}/tools/sanitizer_ignorelist)
   endif()
   if(ARG_TESTS AND CUPULE_TESTS)
-    cupule_test(${name}_test SOURCES ${ARG_TESTS} DEPENDS ${name} ${ARG_TEST_DEPENDS})
+    cupule_test(${name}_test COST "${ARG_TEST_COST}" SOURCES ${ARG_TESTS} DEPENDS ${name} ${ARG_TEST_DEPENDS})
   endif()
 endfunction()
 
@@ -75,9 +75,10 @@ function(cupule_test_options name)
   target_precompile_headers(${name} REUSE_FROM cupule_test_headers)
 endfunction()
 
-# cupule_test(NAME SOURCES ... [DEPENDS ...] [LABEL unit]): a GoogleTest executable.
+# cupule_test(NAME SOURCES ... [DEPENDS ...] [LABEL unit] [COST N]): a GoogleTest executable. The dearest begin first, so
+# that none runs alone at the end; N is about its seconds with TSan. The time limit is for what hangs.
 function(cupule_test name)
-  cmake_parse_arguments(ARG "" "LABEL" "SOURCES;DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "" "LABEL;COST" "SOURCES;DEPENDS" ${ARGN})
   if(NOT ARG_LABEL)
     set(ARG_LABEL unit)
   endif()
@@ -87,5 +88,8 @@ function(cupule_test name)
   target_link_libraries(${name} PRIVATE ${depends})
   cupule_test_options(${name})
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 600)
+  set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 1200)
+  if(ARG_COST)
+    set_tests_properties(${name} PROPERTIES COST ${ARG_COST})
+  endif()
 endfunction()
