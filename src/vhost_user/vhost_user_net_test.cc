@@ -12,6 +12,7 @@
 #include "device/network/virtio_net_registers.h"
 #include "testing/fake_net_port.h"
 #include "testing/no_device.h"
+#include "testing/thread_sanitizer.h"
 #include "testing/virtio_fixture.h"
 #include "vhost_user/back_end_server.h"
 #include "vhost_user/front_end_device.h"
@@ -30,17 +31,11 @@ constexpr std::uint16_t pairs = 2;
 constexpr std::uint64_t data_at = 4 << 20;
 constexpr std::size_t header_bytes = sizeof(backend::NetHeader);
 
-#ifdef __has_feature
-constexpr bool under_thread_sanitizer = __has_feature(thread_sanitizer);
-#else
-constexpr bool under_thread_sanitizer = false;
-#endif
-
 class VhostUserNetTest : public testing::VirtioFixture<std::uint64_t> {
   protected:
     VhostUserNetTest() : socket_(fmt::format("/tmp/vhost-user-net-{}", getpid())) {}
     void SetUp() override {
-        if (under_thread_sanitizer) {
+        if (testing::under_thread_sanitizer) {
             GTEST_SKIP() << "both ends see the rings' memory at addresses of their own";
         }
         std::vector<device::NetPairPowers> powers;

@@ -19,6 +19,7 @@
 #include "device/storage/virtio_blk.h"
 #include "testing/no_device.h"
 #include "testing/recording_log.h"
+#include "testing/thread_sanitizer.h"
 #include "testing/virtio_driver.h"
 #include "testing/virtio_pci_bench.h"
 #include "vhost_user/back_end_server.h"
@@ -187,16 +188,10 @@ class ServerProcess {
     pid_t pid_ = -1;
 };
 
-#ifdef __has_feature
-constexpr bool under_thread_sanitizer = __has_feature(thread_sanitizer);
-#else
-constexpr bool under_thread_sanitizer = false;
-#endif
-
 class VhostUserTest : public ::testing::Test {
   protected:
     void SetUp() override {
-        if (under_thread_sanitizer) {
+        if (testing::under_thread_sanitizer) {
             GTEST_SKIP() << "both ends see the rings' memory at addresses of their own, so that "
                             "ThreadSanitizer sees no order, and it cannot follow a fork";
         }

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "oracle.h"
+#include "testing/thread_sanitizer.h"
 #include "virtio/features.h"
 
 namespace cupule::testing {
@@ -37,12 +38,6 @@ constexpr std::array kinds{
          .has_legacy = false,
          .is_served = true},
 };
-
-#ifdef __has_feature
-constexpr bool under_thread_sanitizer = __has_feature(thread_sanitizer);
-#else
-constexpr bool under_thread_sanitizer = false;
-#endif
 
 /// What changes how rings work; each is there or not.
 struct Switch {

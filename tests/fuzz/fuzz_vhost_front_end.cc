@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -16,7 +15,8 @@
 #include "backend/unix_socket.h"
 #include "base/log.h"
 #include "device/network/virtio_net_registers.h"
-#include "event/system_clock.h"
+#include "device/storage/virtio_blk_protocol.h"
+#include "event/testing/jumping_clock.h"
 #include "hostile_back_end.h"
 #include "testing/no_device.h"
 #include "testing/virtio_driver.h"
@@ -29,6 +29,7 @@ namespace {
 using namespace cupule;
 using fuzz::HostileBackEnd;
 using fuzz::Input;
+using event::testing::JumpingClock;
 using testing::VirtioDriver;
 using testing::VirtioPciBench;
 using vhost_user::FrontEnd;
@@ -36,7 +37,6 @@ using vhost_user::FrontEndDevice;
 using vhost_user::FrontEndSpec;
 using Steady = std::chrono::steady_clock;
 
-constexpr std::uint64_t config_wce = base::bit(11);
 constexpr std::uint64_t rings_at = 0x1'0000;
 constexpr std::uint64_t ring_stride = 0x8000;
 constexpr std::uint64_t buffers_at = 0x8'0000;
@@ -47,25 +47,16 @@ constexpr std::uint16_t card_queues = 2 * pairs + 1;
 /// Below FrontEnd::timeout_ms, above what a busy machine takes.
 constexpr std::chrono::milliseconds at_once{4500};
 
-/// The host's, and further with each jump.
-class JumpingClock : public event::Clock {
-  public:
-    std::uint64_t now_ns() const override { return host_.now_ns() + ahead_ns_; }
-    std::int64_t wall_ns() const override { return host_.wall_ns(); }
-    void jump(std::uint64_t ns) { ahead_ns_ += ns; }
-
-  private:
-    event::SystemClock host_;
-    std::atomic<std::uint64_t> ahead_ns_{0};
-};
-
 FrontEndSpec disk_spec() {
+    using namespace device::virtio_blk;
     return {.id = {.name = "virtio-blk", .type = 2, .pci_class = 0x010000},
             .features_passed = base::mask(15),
             .queues = std::vector<virtio::QueueLimits>(disk_queues, {.size_max = ring_size}),
-            .back_end_config_bytes = 60,
-            .writable = FrontEndSpec::WritableByte{.feature = config_wce, .at = 32, .value_max = 1},
-            .patch = FrontEndSpec::Patch{.at = 34, .value = disk_queues}};
+            .back_end_config_bytes = config::bytes,
+            .writable = FrontEndSpec::WritableByte{.feature = feature::config_wce,
+                                                   .at = config::writeback,
+                                                   .value_max = 1},
+            .patch = FrontEndSpec::Patch{.at = config::num_queues, .value = disk_queues}};
 }
 
 FrontEndSpec card_spec() {
@@ -77,7 +68,7 @@ FrontEndSpec card_spec() {
             .has_pair_control = true,
             .queues_in_one = 2,
             .config = {0, 0, 0, 0, 0, 0, 1, 0, pairs, 0},
-            .link_status_at = 6};
+            .link_status_at = device::net::config::status};
 }
 
 class Machine {
@@ -187,7 +178,9 @@ class Machine {
                 bench_.set_status(0);
                 break;
             case 4:
-                bench_.write(virtio::pci_layout::device_offset + 32, 1, detail % 2);
+                bench_.write(
+                    virtio::pci_layout::device_offset + device::virtio_blk::config::writeback, 1,
+                    detail % 2);
                 break;
             case 5:
                 bench_.read(virtio::pci_layout::device_offset + steps.take<std::uint8_t>(),
@@ -248,7 +241,7 @@ class Machine {
     /// Until a back end is there again, has gone again or hangs; not for long, where nobody comes.
     void wait_for_another() {
         const unsigned before = back_end_->ended();
-        clock_->jump(10 * event::ns_per_s);
+        clock_->ahead_ns += 10 * event::ns_per_s;
         bench_.loop->clock_jumped();
         turn();
         const auto over = [&] {

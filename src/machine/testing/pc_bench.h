@@ -4,7 +4,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cstring>
 #include <deque>
 #include <functional>
@@ -17,7 +16,7 @@
 #include "base/file_descriptor.h"
 #include "boot/testing/image_builder.h"
 #include "event/event_loop.h"
-#include "event/system_clock.h"
+#include "event/testing/jumping_clock.h"
 #include "hypervisor/fake/fake_vm.h"
 #include "machine/address_map.h"
 #include "machine/pc.h"
@@ -51,16 +50,6 @@ class KernelFile {
     bool complete_ = false;
 };
 
-/// The host's clock, and what a test has put it forward by.
-class JumpingClock : public event::SystemClock {
-  public:
-    std::uint64_t now_ns() const override {
-        return SystemClock::now_ns() + static_cast<std::uint64_t>(ahead_ns.load());
-    }
-    std::int64_t wall_ns() const override { return SystemClock::wall_ns() + ahead_ns.load(); }
-    std::atomic<std::int64_t> ahead_ns{0};
-};
-
 /// A whole machine on a hypervisor without processors: the test is the guest. What it does between
 /// two turns of the event loop is a step.
 class PcBench {
@@ -82,7 +71,7 @@ class PcBench {
     }
 
     explicit PcBench(VmOptions options = default_options()) {
-        auto clock = std::make_unique<JumpingClock>();
+        auto clock = std::make_unique<event::testing::JumpingClock>();
         clock_ = clock.get();
         auto loop = event::EventLoop::create(std::move(clock));
         options.kernel = kernel_.path();
@@ -170,7 +159,7 @@ class PcBench {
 
     KernelFile kernel_;
     std::string error_;
-    JumpingClock* clock_ = nullptr;  // the loop's
+    event::testing::JumpingClock* clock_ = nullptr;  // the loop's
     std::unique_ptr<event::EventLoop> loop_;
     backend::StdioOwner stdio_{[] {}};
     hypervisor::FakeVm* vm_ = nullptr;
